@@ -1,0 +1,2 @@
+//! The `hapax` binary.
+fn main() {}
