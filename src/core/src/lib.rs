@@ -1,1 +1,44 @@
-//! Placeholder while the layout is laid.
+//! The claim protocol as data and pure functions.
+//!
+//! Everything here is deterministic: no clock, no randomness, no I/O, no async runtime. What a
+//! command does is decided by the record that it finds, the log time that it carries and its
+//! position in the log; nothing is looked up. The layers above bring those three and keep what
+//! comes back.
+//!
+//! Reading order: [`address`] (what a record is about), [`record`] (what is kept), [`command`]
+//! (what changes it), [`reply`] (what is said about it), [`policy`] (with which numbers).
+
+pub mod address;
+pub mod bytes;
+pub mod command;
+pub mod error;
+pub mod fingerprint;
+pub mod limits;
+pub mod money;
+pub mod nonce;
+pub mod outcome;
+pub mod policy;
+pub mod record;
+pub mod reply;
+pub mod request;
+pub mod text;
+pub mod time;
+pub mod token;
+pub mod view;
+
+pub use address::{Address, Key, Operation, Tenant};
+pub use bytes::Blob;
+pub use command::{Batch, Command, Verb};
+pub use error::{ErrorCode, Invalid, LeaderHint, Refusal};
+pub use fingerprint::{FieldDigest, Fields, Fingerprint};
+pub use money::Money;
+pub use nonce::Nonce;
+pub use outcome::{Metadata, Outcome, OutcomeClass};
+pub use policy::{Mode, OnLapse, Policy, PolicyTable, Terms};
+pub use record::{Record, State};
+pub use reply::{Answer, Reply, Witness};
+pub use request::{Ask, Request};
+pub use text::{Label, Principal, Reason, Trace};
+pub use time::LogTime;
+pub use token::Token;
+pub use view::{StateKind, View};
