@@ -1,8 +1,14 @@
 //! What is kept for an address.
 //!
 //! A record is stored as it was when it last changed. What it *is* at a log time τ follows from it
-//! and τ alone (see [`crate::record`]'s `settle`): a deadline that has passed takes effect at once,
-//! whether or not anything was written or reclaimed.
+//! and τ alone (see [`Record::settle`]): a deadline that has passed takes effect at once, whether
+//! or not anything was written or reclaimed.
+
+mod settle;
+mod show;
+
+pub use settle::Settled;
+pub use show::Access;
 
 use crate::bytes::Blob;
 use crate::fingerprint::{Fields, Fingerprint};

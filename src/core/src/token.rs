@@ -22,15 +22,17 @@ impl Token {
     /// The highest position inside an entry that fits.
     pub const POSITION_MAX: u32 = (1 << POSITION_BITS) - 1;
 
-    /// The token of a grant, or `None` when a field overflows: grants stop before that.
+    /// The token of a grant, or `None` when a field overflows (grants stop before that) or the
+    /// number would be that of [`Token::NONE`].
     #[must_use]
     pub fn of_grant(epoch: u8, index: u64, position: u32) -> Option<Self> {
         if epoch > Self::EPOCH_MAX || index > Self::INDEX_MAX || position > Self::POSITION_MAX {
             return None;
         }
-        Some(Self(
+        let token = Self(
             u64::from(epoch) << (INDEX_BITS + POSITION_BITS) | index << POSITION_BITS | u64::from(position),
-        ))
+        );
+        (!token.is_none()).then_some(token)
     }
 
     /// The number, for a caller's own fencing column.

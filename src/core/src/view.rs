@@ -58,7 +58,7 @@ pub struct View {
     pub token: Token,
     /// The last attempt; 0 when absent.
     pub attempt: u32,
-    /// Since when it is in that state.
+    /// Since when it is in that state; for a spent record, when it completed or was forgotten.
     pub since: Option<LogTime>,
     /// When that state ends by itself: the lease, the retention, the memory.
     pub until: Option<LogTime>,
