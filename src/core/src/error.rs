@@ -142,6 +142,15 @@ impl Refusal {
         Self { code, definite: true, text: text.into(), field: None, hint: None }
     }
 
+    /// A definite refusal of a part that is over its bound.
+    #[must_use]
+    pub fn too_large(field: &'static str, bound_bytes: u64) -> Self {
+        Self {
+            field: Some(field.to_owned()),
+            ..Self::definite(ErrorCode::TooLarge, format!("{field} is longer than {bound_bytes} bytes"))
+        }
+    }
+
     /// A refusal that leaves open whether the command takes effect.
     #[must_use]
     pub fn indefinite(code: ErrorCode, text: impl Into<String>) -> Self {

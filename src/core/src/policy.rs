@@ -3,6 +3,10 @@
 //! The leader resolves a policy when a request arrives and puts the values into the command, so
 //! that apply looks nothing up and replicas cannot differ by their configuration.
 
+mod table;
+
+pub use table::{DURATION_MAX_MS, Policies, PolicyError, RULES_MAX};
+
 use crate::tagged;
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
