@@ -9,6 +9,7 @@ use crate::limits;
 use bincode::enc::{Encode, Encoder};
 use bincode::error::EncodeError;
 use siphasher::sip::SipHasher24;
+use std::borrow::Borrow;
 use std::hash::Hasher;
 use std::sync::Arc;
 
@@ -219,6 +220,13 @@ impl std::fmt::Debug for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (tenant, operation, key) = self.parts();
         write!(f, "{tenant}:{operation}:{}", key.escape_ascii())
+    }
+}
+
+/// Ordered maps of addresses can be searched by canonical bytes: equality, order and hash are theirs.
+impl Borrow<[u8]> for Address {
+    fn borrow(&self) -> &[u8] {
+        &self.canonical
     }
 }
 
