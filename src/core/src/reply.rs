@@ -8,6 +8,9 @@ use crate::text::Trace;
 use crate::time::LogTime;
 use crate::token::Token;
 use crate::view::{Page, View};
+use bincode::de::Decoder;
+use bincode::de::read::Reader;
+use bincode::error::DecodeError;
 use bincode::{Decode, Encode};
 
 /// A reply with its witness. Errors that never reached a shard have none.
@@ -90,6 +93,9 @@ tagged!(Reply {
     19 => Changed, 20 => State(Box<View>), 21 => Page(Page), 22 => Error(Refusal),
 });
 
+/// The tag of [`Reply::Granted`] above.
+const GRANTED_TAG: u8 = 1;
+
 impl Reply {
     /// The stable name in snake_case, as JSON, metrics and the command line show it.
     #[must_use]
@@ -122,7 +128,7 @@ impl Reply {
 }
 
 /// The right to run.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
 pub struct Granted {
     /// The fencing token; [`Token::NONE`] for a shadow grant.
     pub token: Token,
@@ -140,8 +146,37 @@ pub struct Granted {
     pub prior_mark: bool,
     /// This is the same grant again, for a caller whose reply was lost.
     pub recovered: bool,
-    /// For a shadow under observe: what enforce would have said.
+    /// For a shadow under observe: what enforce would have said; never a grant itself.
     pub shadow_of: Option<Box<Reply>>,
+}
+
+impl<Context> Decode<Context> for Granted {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Ok(Self {
+            token: Decode::decode(decoder)?,
+            attempt: Decode::decode(decoder)?,
+            lease_ms: Decode::decode(decoder)?,
+            lease_left_ms: Decode::decode(decoder)?,
+            checkpoint: Decode::decode(decoder)?,
+            takeover: Decode::decode(decoder)?,
+            prior_mark: Decode::decode(decoder)?,
+            recovered: Decode::decode(decoder)?,
+            shadow_of: decode_shadow_of(decoder)?,
+        })
+    }
+}
+bincode::impl_borrow_decode!(Granted);
+
+/// Reads what a shadow stands for. It is refused by its tag before it is read when it is a grant:
+/// replies nested without end would otherwise exhaust the stack of whoever reads them.
+fn decode_shadow_of<D: Decoder>(decoder: &mut D) -> Result<Option<Box<Reply>>, DecodeError> {
+    if !bool::decode(decoder)? {
+        return Ok(None);
+    }
+    match decoder.reader().peek_read(1) {
+        Some([GRANTED_TAG]) | None => Err(DecodeError::Other("shadow_of")),
+        Some(_) => Ok(Some(Box::new(Reply::decode(decoder)?))),
+    }
 }
 
 /// Somebody else runs.
