@@ -1,19 +1,36 @@
-//! Wall clocks, for the quorum's median.
+//! Wall clocks, for the quorum's median, and the log times that replicas know.
 
 use super::body::body;
 use crate::codec::fields;
-use bincode::{Decode, Encode};
+use crate::limits::GROUPS;
+use hapax_core::LogTime;
 
-/// Asks for the wall clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Clock;
+/// Asks for the wall clock, and for what the peer knows of these shards' log times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// The shards.
+    pub shards: Vec<u32>,
+}
+fields!(Clock { shards: GROUPS });
 body!(Clock, CLOCK);
 
 /// The reply to a [`Clock`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClockReply {
     /// The replying node's wall clock when it sent this, ms since 1970.
     pub wall_ms: u64,
+    /// One a shard that was asked for and has a replica there.
+    pub times: Vec<ShardTime>,
 }
-fields!(ClockReply { wall_ms });
+fields!(ClockReply { wall_ms, times: GROUPS });
 body!(ClockReply, CLOCK_REPLY);
+
+/// The log time of one shard as a replica knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardTime {
+    /// The shard.
+    pub shard: u32,
+    /// Its log time now; absent when the replica has received no entry since its process started.
+    pub time: Option<LogTime>,
+}
+fields!(ShardTime { shard, time });

@@ -27,7 +27,7 @@ pub use append::{Append, AppendOutcome, AppendReply};
 pub use ballot::{Ballot, Position};
 pub use beats::{Beat, BeatReplies, BeatReply, Beats};
 pub use body::{Body, PeerBody, PeerFrame, put};
-pub use clock::{Clock, ClockReply};
+pub use clock::{Clock, ClockReply, ShardTime};
 pub use entry::Entry;
 pub use forward::{Forward, ForwardReplies, Forwarded, ForwardedAnswer};
 pub use hello::{Channel, PeerHello};

@@ -20,8 +20,10 @@ pub struct Vote {
     pub last: Option<Position>,
     /// Only whether it would: nothing is kept, no term is raised.
     pub pre: bool,
+    /// The leader has asked the candidate to take over: its lease does not stand in the way.
+    pub handover: bool,
 }
-fields!(Vote { shard, from, to, ballot, last, pre });
+fields!(Vote { shard, from, to, ballot, last, pre, handover });
 body!(Vote, VOTE);
 
 /// The reply to a [`Vote`]. The tags are frozen.
