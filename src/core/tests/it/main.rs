@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
 mod claim_table;
+mod deadlines;
+mod entries;
 mod forget_table;
+mod reads;
 mod retries;
 mod stages;
 mod token_table;
