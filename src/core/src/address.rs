@@ -244,10 +244,10 @@ impl Encode for Address {
     }
 }
 
-crate::decode_checked!(Address, Vec<u8>, "address");
+crate::decode_checked!(Address, Vec<u8>);
 
 macro_rules! encode_text {
-    ($name:ident, $plain:ty, $field:literal) => {
+    ($name:ident, $plain:ty) => {
         impl Encode for $name {
             fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
                 self.0.encode(encoder)
@@ -262,9 +262,9 @@ macro_rules! encode_text {
             }
         }
 
-        crate::decode_checked!($name, $plain, $field);
+        crate::decode_checked!($name, $plain);
     };
 }
-encode_text!(Tenant, String, "tenant");
-encode_text!(Operation, String, "operation");
-encode_text!(Key, Vec<u8>, "key");
+encode_text!(Tenant, String);
+encode_text!(Operation, String);
+encode_text!(Key, Vec<u8>);

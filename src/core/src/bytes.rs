@@ -141,16 +141,18 @@ macro_rules! tagged {
 }
 
 /// Implements the byte form of a validated value by way of its plain form: decoding runs the
-/// constructor, so that a value that breaks its own rules cannot come from a peer or a disk.
+/// constructor, so that a value that breaks its own rules cannot come from a peer or a disk. The
+/// error names the field at fault, as the constructor does.
 #[macro_export]
 macro_rules! decode_checked {
-    ($type:ty, $plain:ty, $field:literal) => {
+    ($type:ty, $plain:ty) => {
         impl<Context> ::bincode::de::Decode<Context> for $type {
             fn decode<D: ::bincode::de::Decoder<Context = Context>>(
                 decoder: &mut D,
             ) -> ::core::result::Result<Self, ::bincode::error::DecodeError> {
                 let plain = <$plain as ::bincode::de::Decode<Context>>::decode(decoder)?;
-                <$type>::try_from(plain).map_err(|_| ::bincode::error::DecodeError::Other($field))
+                <$type>::try_from(plain)
+                    .map_err(|invalid| ::bincode::error::DecodeError::Other(invalid.field))
             }
         }
 

@@ -90,4 +90,4 @@ impl TryFrom<Vec<FieldDigest>> for Fields {
     }
 }
 
-crate::decode_checked!(Fields, Vec<FieldDigest>, "fields");
+crate::decode_checked!(Fields, Vec<FieldDigest>);

@@ -44,4 +44,4 @@ impl TryFrom<(u64, [u8; 3])> for Money {
     }
 }
 
-crate::decode_checked!(Money, (u64, [u8; 3]), "value");
+crate::decode_checked!(Money, (u64, [u8; 3]));

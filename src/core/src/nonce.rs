@@ -36,4 +36,4 @@ impl std::fmt::Debug for Nonce {
     }
 }
 
-crate::decode_checked!(Nonce, [u8; 16], "nonce");
+crate::decode_checked!(Nonce, [u8; 16]);

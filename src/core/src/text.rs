@@ -50,7 +50,7 @@ macro_rules! bounded_text {
             }
         }
 
-        crate::decode_checked!($name, String, $field);
+        crate::decode_checked!($name, String);
     };
 }
 
