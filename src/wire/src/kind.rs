@@ -73,3 +73,5 @@ pub const PEER_STATUS_ASK: u8 = 84;
 pub const PEER_STATUS: u8 = 85;
 /// Peers: the answer to a request that cannot be served or is not known.
 pub const REFUSED: u8 = 86;
+/// Peers: asks for a snapshot of a shard.
+pub const SNAPSHOT_ASK: u8 = 87;

@@ -11,10 +11,8 @@ use crate::limits::GROUPS;
 pub struct Beats {
     /// One a group.
     pub beats: Vec<Beat>,
-    /// The sender's wall clock when it sent this, ms since 1970.
-    pub wall_ms: u64,
 }
-fields!(Beats { beats: GROUPS, wall_ms });
+fields!(Beats { beats: GROUPS });
 body!(Beats, BEATS);
 
 /// A heartbeat of one group: an append without entries.
@@ -40,10 +38,8 @@ fields!(Beat { shard, from, to, ballot, prev, committed });
 pub struct BeatReplies {
     /// One a heartbeat.
     pub replies: Vec<BeatReply>,
-    /// The replying node's wall clock when it sent this, ms since 1970.
-    pub wall_ms: u64,
 }
-fields!(BeatReplies { replies: GROUPS, wall_ms });
+fields!(BeatReplies { replies: GROUPS });
 body!(BeatReplies, BEAT_REPLIES);
 
 /// What one group says.

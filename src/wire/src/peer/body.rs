@@ -2,8 +2,8 @@
 
 use super::{
     Append, AppendReply, BeatReplies, Beats, Clock, ClockReply, Forward, ForwardReplies, PeerStatus,
-    PeerStatusAsk, Refused, RosterAsk, RosterReply, SnapshotChunk, SnapshotEnd, SnapshotOpen, SnapshotReply,
-    Transfer, TransferReply, Vote, VoteReply,
+    PeerStatusAsk, Refused, RosterAsk, RosterReply, SnapshotAsk, SnapshotChunk, SnapshotEnd, SnapshotOpen,
+    SnapshotReply, Transfer, TransferReply, Vote, VoteReply,
 };
 use crate::codec::{BodyReader, BodyWriter};
 use crate::fault::{EncodeFault, MessageFault, field_at_fault};
@@ -163,6 +163,8 @@ bodies! {
     Clock,
     /// The wall clock.
     ClockReply,
+    /// Asks for a snapshot.
+    SnapshotAsk,
     /// A snapshot begins.
     SnapshotOpen,
     /// A part of it.

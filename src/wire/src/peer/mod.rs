@@ -33,7 +33,7 @@ pub use forward::{Forward, ForwardReplies, Forwarded, ForwardedAnswer};
 pub use hello::{Channel, PeerHello};
 pub use refused::Refused;
 pub use roster::{Roster, RosterAsk, RosterNode, RosterReply, RosterShard};
-pub use snapshot::{SnapshotChunk, SnapshotEnd, SnapshotOpen, SnapshotReply};
+pub use snapshot::{SnapshotAsk, SnapshotChunk, SnapshotEnd, SnapshotOpen, SnapshotReply};
 pub use status::{PeerStatus, PeerStatusAsk};
 pub use transfer::{Transfer, TransferReply};
 pub use vote::{Vote, VoteAnswer, VoteReply};

@@ -12,6 +12,21 @@ use bincode::enc::write::Writer;
 use bincode::error::{DecodeError, EncodeError};
 use hapax_core::Blob;
 
+/// Asks for a snapshot of a shard, from a replica whose records are lost and whose log does not
+/// reach back far enough to make them again. The peer then sends one on the same connection, from
+/// [`SnapshotOpen`] on, or a [`SnapshotReply`] with its refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotAsk {
+    /// The group.
+    pub shard: u32,
+    /// The asking replica.
+    pub to: u64,
+    /// The least that it must cover.
+    pub least: Option<Position>,
+}
+fields!(SnapshotAsk { shard, to, least });
+body!(SnapshotAsk, SNAPSHOT_ASK);
+
 /// A snapshot begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotOpen {
