@@ -1,0 +1,28 @@
+//! The payload of a log entry: `[version: u8][batch]`.
+//!
+//! No checksum of its own: the log and the wire each have theirs around it.
+
+use super::{CodecError, VERSION, decode_plain, encode_plain, versioned};
+use bytes::Bytes;
+use hapax_core::{Batch, limits};
+
+/// The bytes of a batch, as they are proposed, stored in the log and sent to peers.
+#[must_use]
+pub fn encode_batch(batch: &Batch) -> Bytes {
+    let mut out = Vec::with_capacity(64 + batch.commands.len() * 256);
+    out.push(VERSION);
+    encode_plain(batch, &mut out);
+    out.into()
+}
+
+/// Reads a batch back.
+///
+/// # Errors
+/// [`CodecError`] for another version, for bytes that are no batch, or for more commands than an entry may hold.
+pub fn decode_batch(bytes: &[u8]) -> Result<Batch, CodecError> {
+    let batch: Batch = decode_plain(versioned(bytes, "a batch")?, "a batch")?;
+    if batch.commands.len() > limits::ENTRY_COMMANDS {
+        return Err(CodecError::Undecodable("a batch"));
+    }
+    Ok(batch)
+}

@@ -1,0 +1,256 @@
+//! The default engine: a log-structured merge tree a shard behind one journal.
+//!
+//! What is particular to it:
+//! - A space is one keyspace. A batch goes through one journal record with a checksum; recovery drops a torn one.
+//! - Reclaiming happens in compactions, by a filter. It answers `Remove` (a tombstone), never `Destroy`, which
+//!   lets an older version of the row come back.
+//! - It opens without a word after a journal block was damaged, as if what followed had never been written. The
+//!   marks kept outside (see `marks`) tell that apart from a crash.
+//! - `clear()` is not used; a space is emptied by dropping it and taking a new name.
+//! - A commit may stall for a long time behind compactions, so that only the background writer commits.
+
+use super::guard::guarded;
+use super::{BatchRow, EngineConfig, EngineSpace, EngineView, RecordEngine, Rows};
+use crate::records::error::StoreError;
+use crate::records::reclaim::{self, Verdict};
+use bytes::Bytes;
+use fjall::compaction::filter::{self, CompactionFilter, Context, Factory, ItemAccessor};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
+use hapax_core::LogTime;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The fjall engine.
+pub struct FjallEngine {
+    database: Database,
+    memtable_bytes: u64,
+    floors: Floors,
+}
+
+/// For each space, the time by which a row must have ended for compaction to reclaim it.
+type Floors = Arc<Mutex<HashMap<String, Arc<AtomicU64>>>>;
+
+fn floor(floors: &Floors, name: &str) -> Arc<AtomicU64> {
+    Arc::clone(floors.lock().entry(name.to_owned()).or_default())
+}
+
+impl std::fmt::Debug for FjallEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FjallEngine").finish_non_exhaustive()
+    }
+}
+
+impl FjallEngine {
+    /// Opens or creates the database in `dir`.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it cannot be recovered; [`StoreError::Io`] when the disk refuses.
+    pub fn open(dir: &Path, config: &EngineConfig) -> Result<Self, StoreError> {
+        let floors = Floors::default();
+        let for_filters = Arc::clone(&floors);
+        let database = guarded("open the database", || {
+            Database::builder(dir)
+                .cache_size(config.block_cache_bytes)
+                .max_journaling_size(config.journal_bytes.max(64 << 20))
+                .worker_threads(config.worker_threads.max(1))
+                .with_compaction_filter_factories(Arc::new(move |name| {
+                    Some(Arc::new(ReclaimFactory { before: floor(&for_filters, name) }))
+                }))
+                .open()
+                .map_err(|error| failed("open the database", error))
+        })?;
+        Ok(Self { database, memtable_bytes: config.memtable_bytes, floors })
+    }
+}
+
+/// A refusal of the disk is told apart from files that are not what they should be.
+fn failed(doing: &'static str, error: fjall::Error) -> StoreError {
+    match error {
+        fjall::Error::Io(error) if !reads_garbage(&error) => StoreError::io(doing, error),
+        fjall::Error::Storage(fjall::LsmError::Io(error)) if !reads_garbage(&error) => {
+            StoreError::io(doing, error)
+        }
+        fjall::Error::Poisoned => StoreError::io(doing, "an earlier write or sync failed"),
+        fjall::Error::Locked => StoreError::io(doing, "another process holds the database"),
+        fjall::Error::KeyspaceDeleted => StoreError::Closed,
+        other => StoreError::damaged(doing, other),
+    }
+}
+
+/// I/O errors by which a decoder says that a file is not what it should be.
+fn reads_garbage(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | NotFound | UnexpectedEof)
+}
+
+impl RecordEngine for FjallEngine {
+    fn space(&self, name: &str) -> Result<Arc<dyn EngineSpace>, StoreError> {
+        let memtable_bytes = self.memtable_bytes;
+        let keyspace = guarded("open a keyspace", || {
+            self.database
+                .keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes))
+                .map_err(|error| failed("open a keyspace", error))
+        })?;
+        Ok(Arc::new(FjallSpace {
+            database: self.database.clone(),
+            keyspace,
+            before: floor(&self.floors, name),
+        }))
+    }
+
+    fn space_names(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.database.list_keyspace_names().iter().map(|name| name.to_string()).collect())
+    }
+
+    fn drop_space(&self, name: &str) -> Result<(), StoreError> {
+        if !self.database.keyspace_exists(name) {
+            return Ok(());
+        }
+        guarded("drop a keyspace", || {
+            let keyspace = self
+                .database
+                .keyspace(name, KeyspaceCreateOptions::default)
+                .map_err(|error| failed("open a keyspace", error))?;
+            self.database.delete_keyspace(keyspace).map_err(|error| failed("drop a keyspace", error))
+        })?;
+        self.floors.lock().remove(name);
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        guarded("sync the journal", || {
+            self.database.persist(PersistMode::SyncAll).map_err(|error| failed("sync the journal", error))
+        })
+    }
+
+    fn size_bytes(&self) -> u64 {
+        guarded("measure the database", || {
+            self.database.disk_space().map_err(|error| failed("measure the database", error))
+        })
+        .unwrap_or(0)
+    }
+}
+
+/// One keyspace.
+struct FjallSpace {
+    database: Database,
+    keyspace: Keyspace,
+    before: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for FjallSpace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FjallSpace").finish_non_exhaustive()
+    }
+}
+
+impl EngineSpace for FjallSpace {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        guarded("read a row", || {
+            let value = self.keyspace.get(key).map_err(|error| failed("read a row", error))?;
+            Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+        })
+    }
+
+    fn write(&self, rows: &[BatchRow]) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        guarded("write a batch", || {
+            let mut batch = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), rows.len());
+            for (key, value) in rows {
+                match value {
+                    Some(value) => batch.insert(&self.keyspace, key.as_ref(), value.as_ref()),
+                    None => batch.remove(&self.keyspace, key.as_ref()),
+                }
+            }
+            batch.commit().map_err(|error| failed("write a batch", error))
+        })
+    }
+
+    fn view(&self) -> Result<Arc<dyn EngineView>, StoreError> {
+        let snapshot = guarded("open a view", || Ok(self.database.snapshot()))?;
+        Ok(Arc::new(FjallView { snapshot, keyspace: self.keyspace.clone() }))
+    }
+
+    fn reclaim_before(&self, time: LogTime) {
+        self.before.fetch_max(time.0, Ordering::Relaxed);
+    }
+
+    fn sweep(&self, _after: Option<Bytes>, _rows_max: usize) -> Result<Option<Bytes>, StoreError> {
+        Ok(None)
+    }
+}
+
+/// A snapshot of the database, looked at through one keyspace.
+struct FjallView {
+    snapshot: Snapshot,
+    keyspace: Keyspace,
+}
+
+impl EngineView for FjallView {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        guarded("read a row", || {
+            let value =
+                self.snapshot.get(&self.keyspace, key).map_err(|error| failed("read a row", error))?;
+            Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+        })
+    }
+
+    fn rows(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Rows {
+        let mut inner = None;
+        let (snapshot, keyspace) = (self.snapshot.clone(), self.keyspace.clone());
+        let own = |bound: Bound<&[u8]>| bound.map(<[u8]>::to_vec);
+        let range = (own(from), own(to));
+        let mut over = false;
+        Box::new(std::iter::from_fn(move || {
+            if over {
+                return None;
+            }
+            let row = guarded("scan rows", || {
+                let rows =
+                    inner.get_or_insert_with(|| snapshot.range::<Vec<u8>, _>(&keyspace, range.clone()));
+                let Some(row) = rows.next() else { return Ok(None) };
+                let (key, value) = row.into_inner().map_err(|error| failed("scan rows", error))?;
+                Ok(Some((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value))))
+            });
+            over = !matches!(row, Ok(Some(_)));
+            row.transpose()
+        }))
+    }
+}
+
+/// Makes the filter of one keyspace's compactions.
+struct ReclaimFactory {
+    before: Arc<AtomicU64>,
+}
+
+impl Factory for ReclaimFactory {
+    fn name(&self) -> &str {
+        "reclaim"
+    }
+
+    fn make_filter(&self, _ctx: &Context) -> Box<dyn CompactionFilter> {
+        Box::new(ReclaimFilter { before: LogTime(self.before.load(Ordering::Relaxed)) })
+    }
+}
+
+/// Reclaims what had ended when the compaction began.
+struct ReclaimFilter {
+    before: LogTime,
+}
+
+impl CompactionFilter for ReclaimFilter {
+    fn filter_item(&mut self, item: ItemAccessor<'_>, _ctx: &Context) -> filter::CompactionFilterResult {
+        let value = item.value()?;
+        Ok(match reclaim::verdict(item.key(), &value, self.before) {
+            Verdict::Keep => filter::Verdict::Keep,
+            Verdict::Drop => filter::Verdict::Remove,
+            Verdict::Shrink(smaller) => filter::Verdict::ReplaceValue(smaller.into()),
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! What apply has changed and the engine may not have yet, and a cache of what was read or written lately.
+//!
+//! Contract:
+//! - [`Overlay::put`] makes a change visible at once and never waits.
+//! - [`Overlay::take`] hands everything changed so far to the writer as one job; until
+//!   [`Overlay::retire`] ends it, the job's records stay visible. So at every moment the truth for an address is
+//!   the first hit in: changes, the job being written, the cache, the engine.
+//! - The cache never holds anything but what the engine holds: see [`Overlay::fill`].
+//!
+//! The changes are bounded by whoever proposes (see `ShardRecords::overfull`), the cache by bytes.
+
+use super::cache::Cache;
+use super::scan::{ByteRange, PendingRows, merge_newest};
+use hapax_core::{Address, Record};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Changed records by address; `None` is a removal.
+pub(crate) type Changed = BTreeMap<Address, Option<Arc<Record>>>;
+
+/// An overlay.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    changed: Changed,
+    changed_bytes: usize,
+    writing: Option<Arc<Changed>>,
+    writing_bytes: usize,
+    cache: Cache,
+    /// Counts the jobs that have ended.
+    retired: u64,
+}
+
+/// What the overlay knows of an address.
+pub(crate) enum Found {
+    /// The truth: a record or its absence.
+    Known(Option<Arc<Record>>),
+    /// Ask the engine; `fill` with this ticket.
+    Unknown(Ticket),
+}
+
+/// Tells whether a job ended between a look into the overlay and now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(u64);
+
+impl Overlay {
+    pub(crate) fn new(cache_bytes_max: usize) -> Self {
+        Self {
+            changed: Changed::new(),
+            changed_bytes: 0,
+            writing: None,
+            writing_bytes: 0,
+            cache: Cache::new(cache_bytes_max),
+            retired: 0,
+        }
+    }
+
+    /// Looks an address up.
+    pub(crate) fn get(&mut self, address: &Address) -> Found {
+        if let Some(record) = self.pending(address) {
+            return Found::Known(record.clone());
+        }
+        match self.cache.get(address) {
+            Some(record) => Found::Known(Some(record)),
+            None => Found::Unknown(self.ticket()),
+        }
+    }
+
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket(self.retired)
+    }
+
+    fn pending(&self, address: &Address) -> Option<&Option<Arc<Record>>> {
+        self.changed.get(address).or_else(|| self.writing.as_ref()?.get(address))
+    }
+
+    /// Remembers what the engine gave for an address, unless that may be old by now: a change of it is pending,
+    /// or a job ended since the look that gave the ticket.
+    pub(crate) fn fill(&mut self, address: &Address, record: &Arc<Record>, ticket: Ticket) {
+        if ticket == self.ticket() && self.pending(address).is_none() {
+            self.cache.insert(address.clone(), Arc::clone(record));
+        }
+    }
+
+    /// Changes a record. Returns what was known of it before, if anything.
+    pub(crate) fn put(
+        &mut self,
+        address: Address,
+        record: Option<Arc<Record>>,
+    ) -> Option<Option<Arc<Record>>> {
+        let known = match self.get(&address) {
+            Found::Known(record) => Some(record),
+            Found::Unknown(_) => None,
+        };
+        self.changed_bytes += footprint(&address, record.as_deref());
+        if let Some(old) = self.changed.get(&address) {
+            self.changed_bytes = self.changed_bytes.saturating_sub(footprint(&address, old.as_deref()));
+        }
+        self.changed.insert(address, record);
+        known
+    }
+
+    /// Takes all changes as a job for the writer. There must be no job already.
+    pub(crate) fn take(&mut self) -> Arc<Changed> {
+        debug_assert!(self.writing.is_none(), "one job at a time");
+        let job = Arc::new(std::mem::take(&mut self.changed));
+        self.writing_bytes = std::mem::take(&mut self.changed_bytes);
+        self.writing = Some(Arc::clone(&job));
+        job
+    }
+
+    /// Moves a part of the written job into the cache. The job itself still hides it until [`Overlay::retire`].
+    pub(crate) fn keep_written<'a>(
+        &mut self,
+        part: impl Iterator<Item = (&'a Address, &'a Option<Arc<Record>>)>,
+    ) {
+        for (address, record) in part {
+            match record {
+                Some(record) => self.cache.insert(address.clone(), Arc::clone(record)),
+                None => self.cache.remove(address),
+            }
+        }
+    }
+
+    /// Ends the job: the engine holds it. Returns it, so that it can be dropped outside of any lock.
+    pub(crate) fn retire(&mut self) -> Option<Arc<Changed>> {
+        self.writing_bytes = 0;
+        self.retired += 1;
+        self.writing.take()
+    }
+
+    /// Goes on counting where another overlay stopped, so that none of its tickets is good here.
+    pub(crate) fn follow(&mut self, other: &Self) {
+        self.retired = other.retired + 1;
+    }
+
+    /// Bytes not yet in the engine.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.changed_bytes + self.writing_bytes
+    }
+
+    /// Bytes not yet given to the writer.
+    pub(crate) fn changed_bytes(&self) -> usize {
+        self.changed_bytes
+    }
+
+    /// Bytes of the cache.
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+
+    /// Up to `rows_max` pending rows of a range in order, newest first per address, and whether there are more.
+    pub(crate) fn range(&self, range: ByteRange<'_>, rows_max: usize) -> PendingRows {
+        let mut merged = merge_newest(
+            self.changed.range::<[u8], _>(range),
+            self.writing.iter().flat_map(|job| job.range::<[u8], _>(range)),
+        );
+        let rows = merged.by_ref().take(rows_max).map(|(a, r)| (a.clone(), r.clone())).collect();
+        (rows, merged.next().is_some())
+    }
+}
+
+/// An estimate of the memory that an entry takes, bytes.
+pub(crate) fn footprint(address: &Address, record: Option<&Record>) -> usize {
+    use hapax_core::State;
+    let payload = record.map_or(0, |record| {
+        512 + match &record.state {
+            State::Claimed(claimed) => claimed.checkpoint.len(),
+            State::Open(open) => open.checkpoint.len(),
+            State::InDoubt(doubt) => doubt.checkpoint.len(),
+            State::Completed(completed) => {
+                completed.outcome.result.len() + completed.outcome.metadata.size_bytes()
+            }
+            State::Spent(_) => 0,
+        } + record.fields.as_slice().len() * 64
+    });
+    128 + address.canonical().len() + payload
+}
