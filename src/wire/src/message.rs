@@ -130,6 +130,9 @@ pub(crate) use message;
 macro_rules! message_set {
     ($set:ident { $($variant:ident),+ $(,)? }) => {
         impl $set {
+            /// The numbers of all of them.
+            pub const KINDS: &'static [u8] = &[$(<$variant as $crate::Message>::KIND),+];
+
             /// Reads whichever message the frame carries.
             ///
             /// # Errors

@@ -116,6 +116,9 @@ macro_rules! bodies {
         }
 
         impl PeerBody {
+            /// The numbers of all of them.
+            pub const KINDS: &'static [u8] = &[$(<$name as Body>::KIND),+];
+
             /// The number in the frame's header.
             #[must_use]
             pub fn kind(&self) -> u8 {

@@ -3,8 +3,10 @@
 //! After a deliberate change (a new message, never a changed one) run with `UPDATE_GOLDEN=1`.
 
 use crate::samples::{self, Sample};
-use hapax_wire::Decoder;
+use hapax_wire::client::{ToClient, ToServer};
 use hapax_wire::limits::PEER_FRAME_BYTES;
+use hapax_wire::peer::{PeerBody, PeerFrame};
+use hapax_wire::{Decoder, kind};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -73,7 +75,9 @@ fn every_golden_file_belongs_to_a_sample() {
 #[test]
 fn every_kind_of_message_has_a_sample() {
     let seen: BTreeSet<u8> = samples::all().iter().map(|(_, sample)| sample.frame()[4]).collect();
-    let known: BTreeSet<u8> = (1..=12).chain(64..=86).collect();
+    let handshake = [kind::PEER_HELLO, kind::PEER_WELCOME];
+    let known = [ToServer::KINDS, ToClient::KINDS, PeerBody::KINDS, &handshake].concat();
+    let known: BTreeSet<u8> = known.into_iter().collect();
     assert_eq!(seen, known);
 }
 
@@ -83,9 +87,9 @@ fn a_side_refuses_what_only_the_other_side_may_receive() {
         let mut decoder = Decoder::new(PEER_FRAME_BYTES);
         decoder.push(&sample.frame());
         let frame = decoder.poll().unwrap().unwrap();
-        let server = hapax_wire::client::ToServer::take(&frame).is_ok();
-        let client = hapax_wire::client::ToClient::take(&frame).is_ok();
-        let peer = hapax_wire::peer::PeerFrame::take(&frame).is_ok();
+        let server = ToServer::take(&frame).is_ok();
+        let client = ToClient::take(&frame).is_ok();
+        let peer = PeerFrame::take(&frame).is_ok();
         let both = name == "error";
         assert_eq!(server, both || matches!(sample, Sample::ToServer(_)), "{name} to a server");
         assert_eq!(client, matches!(sample, Sample::ToClient(_)), "{name} to a client");

@@ -99,7 +99,7 @@ proptest! {
     }
 
     #[test]
-    fn an_unknown_kind_keeps_the_id_of_a_peers_request(rpc in any::<u64>(), kind in 87_u8..) {
+    fn an_unknown_kind_keeps_the_id_of_a_peers_request(rpc in any::<u64>(), kind in 200_u8..) {
         let fault = PeerFrame::take(&frame(kind, &rpc.to_le_bytes())).unwrap_err();
         prop_assert_eq!(fault, MessageFault::UnknownKind { kind, id: Some(rpc) });
         let refusal = fault.refusal();

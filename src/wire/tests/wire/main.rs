@@ -7,5 +7,6 @@ mod hostile;
 mod negotiation;
 mod round_trip;
 mod samples;
+mod seeds;
 mod strategies;
 mod writing;

@@ -24,8 +24,8 @@ use hapax_wire::peer::{
     Append, AppendOutcome, AppendReply, Ballot, Beat, BeatReplies, BeatReply, Beats, Channel, Clock,
     ClockReply, Entry, Forward, ForwardReplies, Forwarded, ForwardedAnswer, PeerBody, PeerFrame, PeerHello,
     PeerStatus, PeerStatusAsk, PeerWelcome, Position, Refused, Roster, RosterAsk, RosterNode, RosterReply,
-    RosterShard, ShardTime, SnapshotChunk, SnapshotEnd, SnapshotOpen, SnapshotReply, Transfer, TransferReply,
-    Vote, VoteAnswer, VoteReply,
+    RosterShard, ShardTime, SnapshotAsk, SnapshotChunk, SnapshotEnd, SnapshotOpen, SnapshotReply, Transfer,
+    TransferReply, Vote, VoteAnswer, VoteReply,
 };
 use hapax_wire::status::{EngineStatus, Figure, Match, NodeStatus, ShardRole, ShardStatus};
 use hapax_wire::{ClusterId, Message, Versions};
@@ -144,6 +144,7 @@ fn bodies() -> Vec<(&'static str, PeerBody)> {
         ("beat_replies", beat_replies().into()),
         ("clock", Clock { shards: vec![0, 3] }.into()),
         ("clock_reply", clock_reply().into()),
+        ("snapshot_ask", SnapshotAsk { shard: 3, to: 12, least: Some(position(9)) }.into()),
         ("snapshot_open", snapshot_open().into()),
         ("snapshot_chunk", SnapshotChunk { seq: 2, crc: 0xdead_beef, bytes: "part".into() }.into()),
         ("snapshot_end", SnapshotEnd { chunks: 3, digest: [0xd1; 16] }.into()),

@@ -1,0 +1,6 @@
+//! Frames between a client and a node.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    hapax_fuzz::targets::client_frame(input);
+});

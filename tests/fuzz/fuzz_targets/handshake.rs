@@ -1,0 +1,6 @@
+//! The first frames of any connection.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    hapax_fuzz::targets::handshake(input);
+});
