@@ -204,9 +204,10 @@ impl GroupLog {
         if position.index == u64::MAX {
             return Err(LogError::OutOfOrder { expected: u64::MAX - 1, found: u64::MAX });
         }
-        if self.state()?.purged.is_some_and(|purged| position.index <= purged.index) {
-            return Ok(());
-        }
+        // An older position is answered by the purge that covers it, which may not be durable yet: it is
+        // written again, so that the promise holds without looking.
+        let purged = self.state()?.purged.filter(|purged| position.index <= purged.index);
+        let position = purged.unwrap_or(position);
         let op = Op::Purge { group: Arc::clone(&self.group), position };
         self.run(op, 0, |mem, shared| mem.purge_to(position, &shared.segments)).await
     }

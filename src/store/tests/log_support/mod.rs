@@ -1,6 +1,8 @@
 //! A log on a simulated disk, driven by one thread, for the tests of this folder.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod model;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,7 +28,7 @@ pub(crate) fn small() -> LogConfig {
         cache_bytes_per_group: 1 << 10,
         queue_bytes_max: 64 << 10,
         entry_bytes_max: 8 << 10,
-        write_bytes_max: 8 << 10,
+        write_bytes_max: 24 << 10,
         reserve_bytes: 0,
         ..LogConfig::default()
     }
@@ -130,16 +132,15 @@ pub(crate) fn entries(group: GroupId, term: u64, range: std::ops::Range<u64>, le
     range.map(|index| entry(group, term, index, len)).collect()
 }
 
-/// All entries of a group.
+/// All entries of a group. Those of a group that was never purged start at 0 or 1 in these tests.
 pub(crate) fn read_all(group: &GroupLog) -> Result<Vec<LogEntry>, LogError> {
-    let state = group.state()?;
-    let from = state.purged.map_or_else(|| first_index(group), |purged| purged.index + 1);
-    group.read(from, u64::MAX, usize::MAX)
-}
-
-/// The first readable index of a group that was never purged: 0 or 1 in these tests.
-fn first_index(group: &GroupLog) -> u64 {
-    u64::from(group.read(0, 1, 1).is_ok_and(|entries| entries.is_empty()))
+    match group.state()?.purged {
+        Some(purged) => group.read(purged.index + 1, u64::MAX, usize::MAX),
+        None => match group.read(0, u64::MAX, usize::MAX)? {
+            entries if entries.is_empty() => group.read(1, u64::MAX, usize::MAX),
+            entries => Ok(entries),
+        },
+    }
 }
 
 /// The segment files, oldest first.
