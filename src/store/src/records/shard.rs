@@ -245,11 +245,11 @@ impl ShardRecords {
         loop {
             {
                 let durable = durable.borrow_and_update();
-                if let Some(error) = &durable.failed {
-                    return Err(error.clone());
-                }
                 if durable.sequence >= target {
                     return Ok(durable.position);
+                }
+                if let Some(error) = &durable.failed {
+                    return Err(error.clone());
                 }
             }
             durable.changed().await.map_err(|_| StoreError::Closed)?;
@@ -499,7 +499,9 @@ impl ShardRecords {
 
     /// Tells everyone who waits that it will not come.
     pub(super) fn fail(&self, error: &StoreError) {
-        self.durable.send_modify(|durable| durable.failed = Some(error.clone()));
+        self.durable.send_modify(|durable| {
+            durable.failed.get_or_insert_with(|| error.clone());
+        });
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub(super) closing: AtomicBool,
     /// Which generation of each replica counts, as the catalog space has it.
     generations: Mutex<BTreeMap<GroupId, u64>>,
+    /// The last generation of each replica that a space was made for since the start.
+    made: Mutex<BTreeMap<GroupId, u64>>,
     catalog: Arc<dyn EngineSpace>,
 }
 
@@ -74,6 +76,7 @@ impl RecordStore {
             marks: Mutex::new(marks),
             closing: AtomicBool::new(false),
             generations: Mutex::new(generations),
+            made: Mutex::default(),
             catalog,
         });
         shared.drop_leftovers()?;
@@ -114,6 +117,9 @@ impl RecordStore {
         let mut shards = self.shards.lock();
         if let Some(shard) = shards.get(&id) {
             return Ok(Arc::clone(shard));
+        }
+        if self.shared.closing.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
         }
         if shards.len() >= REPLICAS_MAX {
             return Err(StoreError::io("open a shard", "too many replicas on this node"));
@@ -233,9 +239,16 @@ impl Shared {
         format!("{:08x}-{:016x}-{generation:x}", id.shard, id.replica)
     }
 
-    /// Makes an empty space of a generation that was never used, or was given up before it counted.
+    /// Makes an empty space of a new generation. (Its name may have been used before the start, by one that never
+    /// came to count.)
     pub(super) fn new_space(&self, id: GroupId) -> Result<(Arc<dyn EngineSpace>, u64), StoreError> {
-        let generation = self.generations.lock().get(&id).copied().unwrap_or(0) + 1;
+        let counting = self.generations.lock().get(&id).copied().unwrap_or(0);
+        let generation = {
+            let mut made = self.made.lock();
+            let last = made.entry(id).or_insert(0);
+            *last = counting.max(*last) + 1;
+            *last
+        };
         let name = Self::space_name(id, generation);
         self.engine.drop_space(&name)?;
         Ok((self.engine.space(&name)?, generation))

@@ -210,6 +210,14 @@ impl RecordWriter {
     }
 }
 
+impl Drop for RecordWriter {
+    /// Whoever still waits must not wait for ever.
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::Release);
+        self.open_shards().iter().for_each(|shard| shard.fail(&StoreError::Closed));
+    }
+}
+
 /// Whether a shard has something to write that is not yet due.
 enum Due {
     /// Nothing is left to write.

@@ -102,7 +102,7 @@ impl Replica {
 
     /// Writes and syncs.
     pub(crate) fn sync(&mut self) {
-        for _ in 0..2 {
+        for _ in 0..3 {
             self.now_ms += 20_000;
             self.writer.step(self.now_ms).expect("the writer goes on");
         }
