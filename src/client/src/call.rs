@@ -30,6 +30,8 @@ enum Attempt {
     Redirected(Error),
     /// It may pass.
     Again(Error),
+    /// It may pass elsewhere: the node could not be reached, or fell silent.
+    Elsewhere(Addr, Error),
     /// It will not.
     Refused(Error),
 }
@@ -56,16 +58,17 @@ impl Inner {
         let shard = request.ask.shard(self.routes.shards());
         let mut request = Arc::new(request);
         let mut pause = Pause::new(self.config.retry_backoff);
-        let (mut hops, mut tries) = (0, 0);
+        let (mut hops, mut tries, mut avoid) = (0, 0, None);
         loop {
             set_wait(&mut request, until, self.env.now());
             let generation = self.routes.generation();
-            let error = match self.attempt(&request, shard, tries, until).await {
+            let error = match self.attempt(&request, shard, (tries, avoid.as_ref()), until).await {
                 Attempt::Replied(answer) => return Ok(answer),
                 Attempt::Refused(error) => return Err(error.weakened(*in_doubt)),
                 Attempt::Redirected(error) => {
                     self.counts.redirects.fetch_add(1, Ordering::Relaxed);
                     hops += 1;
+                    avoid = None;
                     *in_doubt |= !error.is_definite();
                     if hops % (HOPS_MAX + 1) != 0 && self.env.now() < until.deadline {
                         continue;
@@ -73,6 +76,10 @@ impl Inner {
                     error
                 }
                 Attempt::Again(error) => error,
+                Attempt::Elsewhere(addr, error) => {
+                    avoid = Some(addr);
+                    error
+                }
             };
             *in_doubt |= !error.is_definite();
             tries += 1;
@@ -88,8 +95,14 @@ impl Inner {
         }
     }
 
-    async fn attempt(&self, request: &Arc<Request>, shard: u32, tries: usize, until: Until) -> Attempt {
-        let Some(addr) = self.routes.pick(shard, tries) else {
+    async fn attempt(
+        &self,
+        request: &Arc<Request>,
+        shard: u32,
+        (tries, avoid): (usize, Option<&Addr>),
+        until: Until,
+    ) -> Attempt {
+        let Some(addr) = self.routes.pick(shard, tries, avoid) else {
             return Attempt::Again(Error::definite(ErrorCode::Unavailable, "no node is known for the shard"));
         };
         let now = self.env.now();
@@ -98,10 +111,7 @@ impl Inner {
         }
         let link = match self.pool.link(&addr, until.deadline).await {
             Ok(link) => link,
-            Err(error) => {
-                self.routes.not_there(shard, &addr);
-                return sort_own(error);
-            }
+            Err(error) => return self.sort_own(shard, addr, error),
         };
         let held =
             until.wait.map_or(Duration::ZERO, |wait| wait.saturating_duration_since(now).min(WAIT_MAX));
@@ -111,11 +121,20 @@ impl Inner {
             Ok(answer) => Attempt::Replied(answer),
             // This side's own bound: the caller has more in flight than a connection takes.
             Err(error) if error.code() == ErrorCode::Overloaded => Attempt::Refused(error),
-            Err(error) => {
-                self.routes.not_there(shard, &addr);
-                sort_own(error)
-            }
+            Err(error) => self.sort_own(shard, addr, error),
         }
+    }
+
+    /// What an error of this side's own means for the call. A node that refuses the greeting for a
+    /// reason that will not pass is the configuration's fault.
+    fn sort_own(&self, shard: u32, addr: Addr, error: Error) -> Attempt {
+        let passing =
+            matches!(error.code(), ErrorCode::Unavailable | ErrorCode::Deadline | ErrorCode::Overloaded);
+        if error.is_definite() && !passing {
+            return Attempt::Refused(error);
+        }
+        self.routes.not_there(shard, &addr);
+        Attempt::Elsewhere(addr, error)
     }
 
     /// What a node's refusal means for the call.
@@ -142,16 +161,6 @@ impl Inner {
 
 /// The longest that a node holds a call.
 const WAIT_MAX: Duration = Duration::from_millis(limits::WAIT_MS);
-
-/// What an error of this side's own means for the call. A node that refuses the greeting for a
-/// reason that will not pass is the configuration's fault.
-fn sort_own(error: Error) -> Attempt {
-    match error.code() {
-        ErrorCode::Unavailable | ErrorCode::Deadline | ErrorCode::Overloaded => Attempt::Again(error),
-        _ if !error.is_definite() => Attempt::Again(error),
-        _ => Attempt::Refused(error),
-    }
-}
 
 /// What is left of the wait goes into the next copy; nothing else of a call ever changes.
 fn set_wait(request: &mut Arc<Request>, until: Until, now: Instant) {

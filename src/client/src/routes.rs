@@ -71,17 +71,24 @@ impl Routes {
         self.state.read().nodes.clone()
     }
 
-    /// Whom to ask about `shard`: its leader; without one, a replica, and after as many tries as
-    /// it has replicas, any node, since a node forwards for a client that does not know.
-    pub(crate) fn pick(&self, shard: u32, tries: usize) -> Option<Addr> {
+    /// Whom to ask about `shard`: its leader; without one, its replicas in turn and then any node,
+    /// since a node forwards for a client that does not know. Not `avoid`, which just failed, if
+    /// there is another: a table may go on naming a dead leader until a new one is elected.
+    pub(crate) fn pick(&self, shard: u32, tries: usize, avoid: Option<&Addr>) -> Option<Addr> {
         let state = self.state.read();
         let at = usize::try_from(shard).ok()?;
-        if let Some(leader) = state.leaders.get(at)? {
+        if let Some(leader) = state.leaders.get(at)?
+            && avoid != Some(leader)
+        {
             return Some(Arc::clone(leader));
         }
-        let replicas = state.replicas.get(at)?;
-        let turn = tries % (replicas.len() + state.nodes.len()).max(1);
-        replicas.get(turn).or_else(|| state.nodes.get(turn - replicas.len())).cloned()
+        let others: Vec<&Addr> = (state.replicas.get(at)?.iter().chain(&state.nodes))
+            .filter(|addr| avoid != Some(addr))
+            .collect();
+        match others.get(tries % others.len().max(1)) {
+            Some(addr) => Some(Arc::clone(addr)),
+            None => avoid.cloned(),
+        }
     }
 
     /// A node said who leads.
@@ -160,19 +167,23 @@ mod tests {
     }
 
     fn leader(routes: &Routes, shard: u32) -> String {
-        routes.pick(shard, 0).expect("somebody").to_string()
+        routes.pick(shard, 0, None).expect("somebody").to_string()
     }
 
     #[test]
     fn the_leader_is_asked_first_then_replicas_then_anybody() {
         let routes = Routes::default();
-        assert_eq!(routes.pick(0, 0), None);
+        assert_eq!(routes.pick(0, 0, None), None);
         routes.learn(&table(1, &[Some(2), None]));
         assert_eq!(leader(&routes, 0), "n2:1");
         let asked: Vec<String> =
-            (0..6).filter_map(|turn| routes.pick(1, turn)).map(|a| a.to_string()).collect();
+            (0..6).filter_map(|turn| routes.pick(1, turn, None)).map(|a| a.to_string()).collect();
         assert_eq!(asked, ["n1:1", "n2:1", "n1:1", "n2:1", "n3:1", "n1:1"]);
-        assert_eq!(routes.pick(2, 0), None);
+        assert_eq!(routes.pick(2, 0, None), None);
+        // Whoever just failed is left out while there is anybody else.
+        let failed = Some(Addr::from("n2:1"));
+        let asked: Vec<_> = (0..3).filter_map(|turn| routes.pick(0, turn, failed.as_ref())).collect();
+        assert_eq!(asked.iter().map(|addr| &**addr).collect::<Vec<_>>(), ["n1:1", "n1:1", "n3:1"]);
     }
 
     #[test]

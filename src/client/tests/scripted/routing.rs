@@ -1,0 +1,157 @@
+//! Where calls go: to the leader, to whom it is said to be, and elsewhere when nobody is there.
+
+use crate::world::{Act, Event, World, not_leader, refuse};
+use hapax_client::{ClaimReply, ClaimRequest, Client, ErrorCode, Reply, address};
+use hapax_core::reply::SpentReply;
+use hapax_core::{LogTime, Nonce, Request};
+use std::collections::HashSet;
+use std::time::Duration;
+
+pub fn spent() -> Reply {
+    Reply::Spent(SpentReply { class: None, completed_at: LogTime(5) })
+}
+
+pub fn claim(key: &str) -> ClaimRequest {
+    ClaimRequest::new(address("t", "o", key).expect("well formed"))
+}
+
+async fn claimed(client: &Client, key: &str) -> ClaimReply {
+    client.claim(claim(key)).await.expect("answered").reply
+}
+
+/// The nonces of all copies of claims that arrived.
+pub fn nonces(world: &World) -> HashSet<Nonce> {
+    let nonce = |request: &Request| match &request.ask {
+        hapax_core::Ask::Claim(ask) => Some(ask.nonce),
+        _ => None,
+    };
+    world.calls().iter().filter_map(|seen| nonce(&seen.request)).collect()
+}
+
+fn nodes_asked(world: &World) -> Vec<usize> {
+    world.calls().iter().map(|seen| seen.node).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_shard_is_asked_of_its_own_leader() {
+    let world = World::new(3, 12, |_| Act::Reply(spent()));
+    for (shard, leader) in (0..12).zip([1, 2, 3].into_iter().cycle()) {
+        world.table.lock().shards[shard].leader = Some(leader);
+    }
+    let client = world.default_client().await;
+    for i in 0..60 {
+        claimed(&client, &format!("k{i}")).await;
+    }
+    for seen in world.calls() {
+        let shard = seen.request.ask.shard(12) as usize;
+        assert_eq!(seen.node, shard % 3, "shard {shard}");
+    }
+    let asked: HashSet<usize> = nodes_asked(&world).into_iter().collect();
+    assert_eq!(asked.len(), 3);
+    assert_eq!(client.counters().redirects, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_is_followed_at_once_and_remembered() {
+    let world = World::new(3, 1, |seen| match seen.node {
+        2 => Act::Reply(spent()),
+        _ => not_leader("node-2:1"),
+    });
+    let client = world.default_client().await;
+    let before = tokio::time::Instant::now();
+    claimed(&client, "a").await;
+    assert_eq!(before.elapsed(), Duration::ZERO, "a hint needs no pause");
+    claimed(&client, "b").await;
+    assert_eq!(nodes_asked(&world), [0, 2, 2]);
+    assert_eq!(nonces(&world).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_point_at_each_other_are_asked_at_a_measured_pace() {
+    let world = World::new(2, 1, |seen| not_leader(if seen.node == 0 { "node-1:1" } else { "node-0:1" }));
+    let client = world.default_client().await;
+    let error = client.within(Duration::from_secs(5)).claim(claim("a")).await.expect_err("nobody leads");
+    assert_eq!((error.code(), error.is_definite()), (ErrorCode::NotLeader, true));
+    // Five copies a round and pauses up to half a second: far from a storm.
+    let copies = world.calls().len();
+    assert!((20..200).contains(&copies), "{copies} copies in 5 s");
+    assert_eq!(nonces(&world).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_sent_unasked_moves_later_calls() {
+    let world = World::new(2, 1, |seen| if seen.node == 0 { Act::Silence } else { Act::Reply(spent()) });
+    let client = world.default_client().await;
+    let mut table = world.table.lock().clone();
+    table.shards[0].leader = Some(2);
+    world.push_table(table);
+    while client.table().shards[0].leader != Some(2) {
+        tokio::task::yield_now().await;
+    }
+    claimed(&client, "a").await;
+    assert_eq!(nodes_asked(&world), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_cannot_be_reached_is_looked_for_elsewhere() {
+    let world = World::new(3, 1, |seen| match seen.node {
+        1 => not_leader("node-2:1"),
+        _ => Act::Reply(spent()),
+    });
+    let client = world.default_client().await;
+    claimed(&client, "a").await;
+    world.set_down(0, true);
+    world.until(1, |event| matches!(event, Event::Closed { node: 0 })).await;
+    claimed(&client, "b").await;
+    assert_eq!(nodes_asked(&world).last(), Some(&2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_leader_without_a_hint_is_learnt_from_the_table() {
+    let world = World::new(3, 1, |seen| match seen.node {
+        2 => Act::Reply(spent()),
+        _ => refuse(ErrorCode::NotLeader, true),
+    });
+    let client = world.default_client().await;
+    world.table.lock().shards[0].leader = Some(3);
+    claimed(&client, "a").await;
+    assert_eq!(nodes_asked(&world).first(), Some(&0));
+    assert_eq!(nodes_asked(&world).last(), Some(&2));
+    assert!(world.count(|event| matches!(event, Event::TableAsk { .. })) > 3, "the table was asked for again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_one_living_seed_is_enough() {
+    let world = World::new(5, 4, |_| Act::Reply(spent()));
+    for node in 0..4 {
+        world.set_down(node, true);
+    }
+    world.table.lock().shards.iter_mut().for_each(|shard| shard.leader = Some(5));
+    let client = world.default_client().await;
+    claimed(&client, "a").await;
+    assert_eq!(nodes_asked(&world), [4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_comes_up_late_is_waited_for() {
+    let world = World::new(1, 1, |_| Act::Reply(spent()));
+    world.set_down(0, true);
+    let connecting = tokio::spawn({
+        let world = std::sync::Arc::clone(&world);
+        async move { world.client(world.config()).await.map(drop) }
+    });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    world.set_down(0, false);
+    connecting.await.expect("no panic").expect("connected before its 10 s were over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn connecting_to_nothing_ends_with_a_definite_error() {
+    let world = World::new(2, 1, |_| Act::Silence);
+    world.set_down(0, true);
+    world.set_down(1, true);
+    let before = tokio::time::Instant::now();
+    let error = world.client(world.config()).await.expect_err("nothing is there");
+    assert_eq!((error.code(), error.is_definite()), (ErrorCode::Unavailable, true));
+    assert!(before.elapsed() <= Duration::from_secs(10));
+}
