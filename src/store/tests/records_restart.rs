@@ -3,12 +3,16 @@
 mod records_support;
 
 use hapax_core::command::{Forget, ForgetMode, Resolve, Verdict};
-use hapax_core::{Address, Batch, Command, LogTime, Reason, Record, Records, ShardState, Token, Verb, apply_batch};
+use hapax_core::{
+    Address, Batch, Command, LogTime, Reason, Record, Records, ShardState, Token, Verb, apply_batch,
+};
 use hapax_store::disk::SimDisk;
 use hapax_store::records::{EngineKind, MemoryEngine};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use records_support::{Home, ID, Replica, address, apply_entry, batch, claim, command, complete, release, renew};
+use records_support::{
+    Home, ID, Replica, address, apply_entry, batch, claim, command, complete, release, renew,
+};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -122,9 +126,10 @@ impl World {
     fn apply(&mut self, later_ms: u64, verbs: &[(u64, u8)]) {
         self.time_ms += later_ms;
         let index = self.state.index + 1;
-        let commands = verbs.iter().zip(0u64..).map(|((key, verb), i)| {
-            command_of(&self.reference, *key, *verb, index * 100 + i + 1)
-        });
+        let commands = verbs
+            .iter()
+            .zip(0u64..)
+            .map(|((key, verb), i)| command_of(&self.reference, *key, *verb, index * 100 + i + 1));
         let batch = batch(self.time_ms, commands.collect());
         let expected = apply_batch(&mut self.state, &batch, index, &mut self.reference).expect("it applies");
         assert_eq!(self.replica.apply(&batch), expected, "the same replies");
@@ -199,7 +204,10 @@ fn a_crash_at_every_point_of_a_history_is_survived() {
     let history = |cut: usize| {
         let mut world = World::new();
         for n in 0..cut as u64 {
-            world.take(&Step::Apply { later_ms: 400, verbs: vec![(n % 8, 0), ((n + 5) % 8, 3), ((n + 3) % 8, 5)] });
+            world.take(&Step::Apply {
+                later_ms: 400,
+                verbs: vec![(n % 8, 0), ((n + 5) % 8, 3), ((n + 3) % 8, 5)],
+            });
             if n % 3 == 1 {
                 world.take(&Step::Write);
             }

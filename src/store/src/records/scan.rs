@@ -64,17 +64,12 @@ pub(crate) fn page(pending: PendingRows, stored: Rows, limit: usize) -> Result<S
     let mut rows = Vec::new();
     let mut last = None;
     while rows.len() < limit {
-        let Some((key, record)) = next_row(&mut pending, &mut stored)? else {
-            return Ok(ScanPage { rows, next: None });
+        let row = next_row(&mut pending, &mut stored)?;
+        let known = |key: &[u8]| horizon.as_ref().is_none_or(|horizon| key <= horizon.canonical());
+        let Some((key, record)) = row.filter(|(key, _)| known(key)) else {
+            return Ok(ScanPage { rows, next: horizon.map(|horizon| horizon.canonical().to_vec()) });
         };
-        if let Some(horizon) = &horizon
-            && key.as_slice() > horizon.canonical()
-        {
-            return Ok(ScanPage { rows, next: Some(horizon.canonical().to_vec()) });
-        }
-        if let Some((address, record)) = record {
-            rows.push((address, record));
-        }
+        rows.extend(record);
         last = Some(key);
     }
     Ok(ScanPage { rows, next: last })

@@ -191,6 +191,9 @@ impl EngineSpace for MemorySpace {
     }
 
     fn write(&self, rows: &[BatchRow]) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         let mut state = self.engine.state.lock();
         state.refuse("write a batch")?;
         if let Some(space) = state.spaces.get_mut(&self.name) {
