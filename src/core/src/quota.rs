@@ -151,6 +151,12 @@ impl QuotaLedger {
         }
     }
 
+    /// How many tenants' operations are kept count of.
+    #[must_use]
+    pub fn scopes(&self) -> usize {
+        self.scopes.len()
+    }
+
     /// What a tenant's operation holds in this shard.
     #[must_use]
     pub fn usage(&self, tenant: &Tenant, operation: &Operation) -> Usage {
