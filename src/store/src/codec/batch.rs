@@ -2,9 +2,9 @@
 //!
 //! No checksum of its own: the log and the wire each have theirs around it.
 
-use super::{CodecError, VERSION, decode_plain, encode_plain, versioned};
+use super::{CodecError, VERSION, decode_first, decode_plain, encode_plain, versioned};
 use bytes::Bytes;
-use hapax_core::{Batch, limits};
+use hapax_core::{Batch, LogTime, limits};
 
 /// The bytes of a batch, as they are proposed, stored in the log and sent to peers.
 #[must_use]
@@ -25,4 +25,11 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Batch, CodecError> {
         return Err(CodecError::Undecodable("a batch"));
     }
     Ok(batch)
+}
+
+/// The log time of an encoded batch, without decoding the rest; `None` for bytes that are no batch.
+#[must_use]
+pub fn batch_time(bytes: &[u8]) -> Option<LogTime> {
+    // The time is the batch's first field.
+    decode_first(versioned(bytes, "a batch").ok()?)
 }

@@ -67,6 +67,11 @@ fn decode_plain<T: Decode<()>>(bytes: &[u8], what: &'static str) -> Result<T, Co
     Ok(value)
 }
 
+/// Decodes the value that `bytes` begin with.
+fn decode_first<T: Decode<()>>(bytes: &[u8]) -> Option<T> {
+    bincode::decode_from_slice::<T, _>(bytes, CONFIG).ok().map(|(value, _)| value)
+}
+
 /// Takes the version byte off.
 fn versioned<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a [u8], CodecError> {
     match bytes.split_first() {

@@ -1,0 +1,82 @@
+//! One verb on its way through a node, and the connection that waits for its reply.
+
+use hapax_core::{Answer, Principal, Request};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One verb that a caller sent.
+#[derive(Debug)]
+pub struct Call {
+    /// The caller's number for it, unique on its connection.
+    pub id: u64,
+    /// What is left until the caller stops waiting, ms, when it arrived.
+    pub deadline_ms: u32,
+    /// The verb.
+    pub request: Request,
+}
+
+/// Where replies go. Implementations are bounded and never block: a connection that does not
+/// drain its replies is closed, not waited for.
+pub trait ReplySink: Send + Sync + 'static {
+    /// Hands over replies; called once per call id, in any order.
+    fn deliver(&self, answers: Vec<(u64, Answer)>);
+}
+
+/// A connection with an identity, shared by all calls that arrived on it.
+pub struct Caller {
+    principal: Principal,
+    sink: Box<dyn ReplySink>,
+    open: AtomicBool,
+    cancelled: parking_lot::Mutex<std::collections::HashSet<u64>>,
+}
+
+impl Caller {
+    /// A connection of `principal` (empty while no authentication is set).
+    #[must_use]
+    pub fn new(principal: Principal, sink: Box<dyn ReplySink>) -> Arc<Self> {
+        Arc::new(Self {
+            principal,
+            sink,
+            open: AtomicBool::new(true),
+            cancelled: parking_lot::Mutex::default(),
+        })
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Marks the connection as gone: waiting calls of it are never granted.
+    pub fn close(&self) {
+        self.open.store(false, Ordering::Release);
+    }
+
+    /// Marks one call as given up by its caller. Bounded by the calls in flight on a connection,
+    /// since the mark is taken away when the call is answered.
+    pub fn cancel(&self, id: u64) {
+        self.cancelled.lock().insert(id);
+    }
+
+    /// Whether somebody still waits for the reply of this call.
+    #[must_use]
+    pub fn wants(&self, id: u64) -> bool {
+        self.open.load(Ordering::Acquire) && !self.cancelled.lock().contains(&id)
+    }
+
+    /// Delivers replies and forgets what was marked for them.
+    pub fn deliver(&self, answers: Vec<(u64, Answer)>) {
+        {
+            let mut cancelled = self.cancelled.lock();
+            if !cancelled.is_empty() {
+                for (id, _) in &answers {
+                    cancelled.remove(id);
+                }
+            }
+        }
+        if self.open.load(Ordering::Acquire) {
+            self.sink.deliver(answers);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The node's only doors to clocks, randomness and the network.
+//!
+//! Nothing in this crate or above it reads a clock, draws a random number or opens a socket in
+//! another way, so that a simulation can own all three.
+
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// Sockets. A simulation swaps this one alias.
+pub mod net {
+    pub use tokio::net::{TcpListener, TcpStream};
+}
+
+/// Runs a call that may block on the disk. On a runtime with several threads the others take over
+/// this one's tasks meanwhile; on a single thread (a simulation) it simply runs.
+pub fn blocking<T>(call: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(call),
+        _ => call(),
+    }
+}
+
+/// The two clocks that a node reads.
+pub trait Clock: Send + Sync + 'static {
+    /// Wall time, ms since 1970. It may jump.
+    fn wall_ms(&self) -> u64;
+    /// Time since boot including suspend, ms. It never goes back and is not stepped.
+    fn boot_ms(&self) -> u64;
+}
+
+/// Randomness for nonces of nodes and jitter; never for anything that replicas must agree on.
+pub trait Entropy: Send + Sync + 'static {
+    /// Fills `bytes`.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// What a node is given to live in; cheap to clone.
+#[derive(Clone)]
+pub struct Env {
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Env {
+    /// The machine's own clocks and randomness.
+    #[must_use]
+    pub fn real() -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy::default()) }
+    }
+
+    /// A random number.
+    #[must_use]
+    pub fn random_u64(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.entropy.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn wall_ms(&self) -> u64 {
+        millis(rustix::time::clock_gettime(rustix::time::ClockId::Realtime))
+    }
+
+    fn boot_ms(&self) -> u64 {
+        millis(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
+    }
+}
+
+fn millis(time: rustix::time::Timespec) -> u64 {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
+}
+
+/// The operating system's randomness. When it fails, which Linux does only before the pool is
+/// ready, the call is made again: a node without randomness cannot have an identity.
+#[derive(Default)]
+struct SystemEntropy {
+    serial: Mutex<()>,
+}
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        let _one_at_a_time = self.serial.lock();
+        while getrandom::fill(bytes).is_err() {
+            tracing::error!("the operating system gave no randomness; asking again");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Calls of clients that do not know the leader, passed on to it.
+//!
+//! A call is passed on once. Where the other node turns out not to lead and names who does, the
+//! call goes there, also once; then the client is told. A link that breaks with the call out leaves
+//! its outcome open, and the client is told that.
+
+use crate::call::{Call, Caller};
+use crate::ids::NodeId;
+use crate::node::Node;
+use crate::peer::link::LinkError;
+use hapax_core::{Answer, ErrorCode, Refusal, Reply, Request};
+use hapax_wire::peer::{Forward, Forwarded};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// Calls in one message.
+const CALLS: usize = 256;
+/// Bytes of requests in one message.
+const BYTES: usize = 4 << 20;
+
+/// One call that is out.
+struct Out {
+    request: Request,
+    deadline: Instant,
+    redirected: bool,
+}
+
+/// Passes calls on to `to`, and their answers back to `caller`.
+pub(crate) fn forward(node: &Arc<Node>, to: NodeId, calls: Vec<Call>, caller: Arc<Caller>) {
+    let arrived = Instant::now();
+    let mut out = HashMap::new();
+    let mut bytes = 0;
+    for call in calls {
+        let size = size_bytes(&call.request);
+        if out.len() == CALLS || (bytes + size > BYTES && !out.is_empty()) {
+            start(node, to, std::mem::take(&mut out), &caller, bytes);
+            bytes = 0;
+        }
+        bytes += size;
+        let deadline = arrived + Duration::from_millis(u64::from(call.deadline_ms));
+        out.insert(call.id, Out { request: call.request, deadline, redirected: false });
+    }
+    start(node, to, out, &caller, bytes);
+}
+
+fn start(node: &Arc<Node>, to: NodeId, out: HashMap<u64, Out>, caller: &Arc<Caller>, bytes: usize) {
+    if !out.is_empty() {
+        tokio::spawn(pass_on(Arc::clone(node), to, out, Arc::clone(caller), bytes));
+    }
+}
+
+async fn pass_on(node: Arc<Node>, to: NodeId, mut out: HashMap<u64, Out>, caller: Arc<Caller>, bytes: usize) {
+    let now = Instant::now();
+    let calls = out.iter().map(|(id, call)| Forwarded {
+        call: hapax_wire::client::Call {
+            id: *id,
+            deadline_ms: u32::try_from(call.deadline.saturating_duration_since(now).as_millis())
+                .unwrap_or(u32::MAX),
+            request: call.request.clone(),
+        },
+        principal: caller.principal().clone(),
+    });
+    let body = Forward { hops: 0, calls: calls.collect(), malformed: Vec::new() };
+    let sent = match node.context().links.get(to) {
+        Some(link) => link.forward(body, bytes),
+        None => Err(LinkError::Down),
+    };
+    let mut replies = match sent {
+        Ok(replies) => replies,
+        Err(error) => {
+            return refuse(&caller, out, &Refusal::definite(ErrorCode::Unavailable, error.to_string()));
+        }
+    };
+    while let Some(latest) = out.values().map(|call| call.deadline).max() {
+        match timeout_at(latest, replies.recv()).await {
+            Ok(Some(answers)) => {
+                let answers = answers.answers.into_iter().map(|answer| (answer.id, answer.answer));
+                deliver(&node, to, &caller, &mut out, answers.collect());
+            }
+            Ok(None) => {
+                let why = "the connection to the leader broke before its answer came";
+                return refuse(&caller, out, &Refusal::indefinite(ErrorCode::Unavailable, why));
+            }
+            Err(_) => {
+                let why = "the leader did not answer before the deadline";
+                return refuse(&caller, out, &Refusal::indefinite(ErrorCode::Deadline, why));
+            }
+        }
+    }
+}
+
+/// Hands answers on; a call that was redirected goes to the node named, once.
+fn deliver(
+    node: &Arc<Node>,
+    from: NodeId,
+    caller: &Arc<Caller>,
+    out: &mut HashMap<u64, Out>,
+    answers: Vec<(u64, Answer)>,
+) {
+    let mut done = Vec::new();
+    let mut again: HashMap<NodeId, HashMap<u64, Out>> = HashMap::new();
+    for (id, answer) in answers {
+        let Some(call) = out.remove(&id) else { continue };
+        match redirect(&answer) {
+            Some(leader) if leader != from && !call.redirected => {
+                node.note_leader(call.request.ask.shard(node.context().shards), leader);
+                again.entry(leader).or_default().insert(id, Out { redirected: true, ..call });
+            }
+            _ => done.push((id, answer)),
+        }
+    }
+    caller.deliver(done);
+    for (leader, calls) in again {
+        if leader == node.context().config.node {
+            // It leads itself by now; the client's next try finds it.
+            let refusal = Refusal::definite(ErrorCode::Unavailable, "the lead has just moved");
+            refuse(caller, calls, &refusal);
+        } else {
+            let bytes = calls.values().map(|call| size_bytes(&call.request)).sum();
+            start(node, leader, calls, caller, bytes);
+        }
+    }
+}
+
+fn redirect(answer: &Answer) -> Option<NodeId> {
+    match &answer.reply {
+        Reply::Error(refusal) if refusal.code == ErrorCode::NotLeader && refusal.definite => {
+            refusal.hint.as_ref().map(|hint| NodeId::from_u64(hint.node))
+        }
+        _ => None,
+    }
+}
+
+fn refuse(caller: &Caller, out: HashMap<u64, Out>, refusal: &Refusal) {
+    let answer = |id| (id, Answer { reply: Reply::Error(refusal.clone()), witness: None });
+    caller.deliver(out.into_keys().map(answer).collect());
+}
+
+/// An estimate from above of what a request takes on the wire.
+fn size_bytes(request: &Request) -> usize {
+    use hapax_core::Ask;
+    let payload = match &request.ask {
+        Ask::Complete(ask) => ask.outcome.result.len() + ask.outcome.metadata.size_bytes(),
+        Ask::Resolve(ask) => {
+            ask.outcome.as_ref().map_or(0, |outcome| outcome.result.len() + outcome.metadata.size_bytes())
+        }
+        Ask::Renew(ask) => ask.checkpoint.as_ref().map_or(0, hapax_core::Blob::len),
+        _ => 0,
+    };
+    4096 + payload
+}

@@ -1,0 +1,532 @@
+//! A node: its replicas, and the way of every call to the right one.
+//!
+//! A call goes to the local leader of its shard; where another node leads, it is passed on once.
+//! Every call is answered exactly once, through its connection's sink.
+
+use crate::call::{Call, Caller};
+use crate::config::NodeConfig;
+use crate::context::{Context, Placement};
+use crate::env::Env;
+use crate::group::Group;
+use crate::group::maintain::is_caught_up;
+use crate::group::open::OpenError;
+use crate::ids::{NodeId, ReplicaId};
+use crate::layout::Layout;
+use crate::observe::{Anomaly, Observer};
+use crate::peer::acceptor::PeerAcceptor;
+use crate::peer::links::Links;
+use crate::serve::outbox::Outbox;
+use crate::serve::pending::{Pending, Work};
+use crate::status;
+use crate::stop::{StopFlag, Stopping};
+use crate::types::RaftLogId;
+use futures_util::future::join_all;
+use hapax_core::policy::Policies;
+use hapax_core::{Answer, ErrorCode, LeaderHint, Refusal, Reply, Resolved, resolve_request};
+use hapax_store::log::Log;
+use hapax_store::records::RecordStore;
+use hapax_wire::client::ShardTable;
+use hapax_wire::peer::ShardTime;
+use hapax_wire::status::NodeStatus;
+use openraft::async_runtime::WatchReceiver;
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+/// The pauses before a replica that failed is started again.
+const RESTART_FIRST: Duration = Duration::from_millis(200);
+const RESTART_LONGEST: Duration = Duration::from_secs(10);
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The policies break their rules.
+    #[error(transparent)]
+    Policy(#[from] hapax_core::policy::PolicyError),
+}
+
+/// Whether a node serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Every replica runs and knows a leader.
+    Ready,
+    /// Not yet, or not any more.
+    NotReady {
+        /// Why, for people.
+        reasons: Vec<String>,
+    },
+}
+
+/// A replica's place on this node: running, or being started, or out of service.
+struct Slot {
+    placement: Placement,
+    running: RwLock<Option<Arc<Group>>>,
+    /// Why it does not run.
+    trouble: Mutex<Option<String>>,
+}
+
+/// A running node.
+pub struct Node {
+    context: Arc<Context>,
+    layout: Layout,
+    slots: BTreeMap<u32, Arc<Slot>>,
+    /// Who leads shards of which this node has no replica, as others have told.
+    told: Arc<Mutex<HashMap<u32, NodeId>>>,
+    acceptor: Arc<PeerAcceptor>,
+    table_changes: watch::Sender<u64>,
+    stop: StopFlag,
+    started_boot_ms: u64,
+}
+
+impl Node {
+    /// Starts the node's replicas and lets peers in.
+    ///
+    /// # Errors
+    /// [`StartError`]. A replica that cannot start does not keep the node from starting: it is out
+    /// of service, shown so, and tried again where that makes sense.
+    pub fn start(
+        config: NodeConfig,
+        env: Env,
+        layout: Layout,
+        log: Log,
+        records: RecordStore,
+        acceptor: Arc<PeerAcceptor>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Arc<Self>, StartError> {
+        let policies = Policies::new(&config.policies)?;
+        let has_quotas = has_quotas(&config.policies);
+        let engine = config.engine;
+        let links = Links::new(&config, &layout.nodes);
+        let told: Arc<Mutex<HashMap<u32, NodeId>>> = Arc::default();
+        let started_boot_ms = env.clock.boot_ms();
+        let shards = layout.shards();
+        let slots: BTreeMap<u32, Arc<Slot>> = placements(&layout, config.node)
+            .map(|placement| (placement.shard, Slot::new(placement)))
+            .collect();
+        let node = Arc::new_cyclic(|weak: &Weak<Self>| {
+            let hints = {
+                let weak = weak.clone();
+                Arc::new(move |shard| weak.upgrade()?.leader_hint(shard))
+            };
+            let context = Arc::new(Context {
+                config,
+                policies,
+                has_quotas,
+                env,
+                log,
+                records,
+                engine,
+                links,
+                readings: Arc::default(),
+                waiters: Arc::new(AtomicUsize::new(0)),
+                hints,
+                observer,
+                shards,
+            });
+            Self {
+                context,
+                layout,
+                slots,
+                told,
+                acceptor,
+                table_changes: watch::Sender::new(0),
+                stop: StopFlag::new(),
+                started_boot_ms,
+            }
+        });
+        node.acceptor.attach(&node);
+        for slot in node.slots.values() {
+            tokio::spawn(supervise(Arc::downgrade(&node), Arc::clone(slot), node.stop.subscribe()));
+        }
+        tokio::spawn(crate::time::poll::run(Arc::clone(&node.context), node.stop.subscribe()));
+        Ok(node)
+    }
+
+    /// Takes calls of a client; never blocks.
+    pub fn submit(self: &Arc<Self>, calls: Vec<Call>, caller: &Arc<Caller>) {
+        self.route(calls, caller, true);
+    }
+
+    /// Takes calls that a peer passed on: they are served here or refused.
+    pub fn submit_here(self: &Arc<Self>, calls: Vec<Call>, caller: &Arc<Caller>) {
+        self.route(calls, caller, false);
+    }
+
+    fn route(self: &Arc<Self>, calls: Vec<Call>, caller: &Arc<Caller>, may_forward: bool) {
+        let mut local: BTreeMap<u32, Vec<Pending>> = BTreeMap::new();
+        let mut remote: HashMap<NodeId, Vec<Call>> = HashMap::new();
+        for call in calls {
+            let shard = call.request.ask.shard(self.context.shards);
+            if shard >= self.context.shards {
+                let invalid = hapax_core::Invalid::new("shard", "there is no such shard");
+                self.answer_now(caller, call.id, Reply::Error(invalid.into()));
+            } else if self.leads(shard) || !may_forward {
+                if let Some(pending) = self.resolve(call, caller) {
+                    local.entry(shard).or_default().push(pending);
+                }
+            } else {
+                match self.leader_node(shard) {
+                    Some(node) if node != self.context.config.node => {
+                        remote.entry(node).or_default().push(call)
+                    }
+                    _ => self.answer_now(caller, call.id, Reply::Error(no_leader())),
+                }
+            }
+        }
+        for (shard, pending) in local {
+            self.submit_to(shard, pending);
+        }
+        for (node, calls) in remote {
+            crate::forward::forward(self, node, calls, Arc::clone(caller));
+        }
+    }
+
+    /// Resolves a request by policy; answers it at once where that suffices.
+    fn resolve(&self, call: Call, caller: &Arc<Caller>) -> Option<Pending> {
+        let arrived = Instant::now();
+        let deadline = arrived + Duration::from_millis(u64::from(call.deadline_ms));
+        let verb = call.request.ask.name();
+        let (work, wait_ms) = match resolve_request(&call.request, caller.principal(), &self.context.policies)
+        {
+            Ok(Resolved::Command { command, wait_ms, quota }) => {
+                (Work::Command { command: Box::new(command), quota }, wait_ms)
+            }
+            Ok(Resolved::Get { address, fingerprint, wait_ms, is_reader, stale: _ }) => {
+                (Work::Get { address, fingerprint, is_reader }, wait_ms)
+            }
+            Ok(Resolved::List(ask)) => (Work::List(Box::new(ask)), 0),
+            Ok(Resolved::Answer(reply)) => {
+                self.answer_now(caller, call.id, reply);
+                return None;
+            }
+            Err(refusal) => {
+                self.answer_now(caller, call.id, Reply::Error(refusal));
+                return None;
+            }
+        };
+        let wait_until = (wait_ms > 0).then(|| wait_until(arrived, deadline, wait_ms));
+        let caller = Arc::clone(caller);
+        Some(Pending { caller, id: call.id, verb, arrived, deadline, wait_until, woken: false, work })
+    }
+
+    fn submit_to(&self, shard: u32, pending: Vec<Pending>) {
+        let group = self.slots.get(&shard).and_then(|slot| slot.running.read().clone());
+        let (refused, refusal) = match group {
+            Some(group) => {
+                let full = Refusal::definite(ErrorCode::Overloaded, "the shard's queue is full");
+                (group.driver().submit(pending), full)
+            }
+            None => (pending, crate::serve::outbox::not_leader(self.leader_hint(shard))),
+        };
+        let mut outbox = Outbox::new(shard, &*self.context.observer);
+        for call in refused {
+            outbox.refuse(call, refusal.clone());
+        }
+    }
+
+    pub(crate) fn answer_now(&self, caller: &Caller, id: u64, reply: Reply) {
+        caller.deliver(vec![(id, Answer { reply, witness: None })]);
+    }
+
+    /// What all groups share.
+    #[must_use]
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// A running replica of this node.
+    #[must_use]
+    pub fn group(&self, shard: u32, replica: u64) -> Option<Arc<Group>> {
+        let slot = self.slots.get(&shard)?;
+        if slot.placement.replica.as_u64() != replica {
+            return None;
+        }
+        slot.running.read().clone()
+    }
+
+    /// All running replicas, by shard.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        self.slots.values().filter_map(|slot| slot.running.read().clone()).collect()
+    }
+
+    /// The replicas that do not run, with the reason.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<(Placement, String)> {
+        let trouble = |slot: &Arc<Slot>| Some((slot.placement.clone(), slot.trouble.lock().clone()?));
+        self.slots.values().filter_map(trouble).collect()
+    }
+
+    /// Whether this node's replica leads and may propose.
+    #[must_use]
+    pub fn leads(&self, shard: u32) -> bool {
+        self.slots
+            .get(&shard)
+            .and_then(|slot| slot.running.read().clone())
+            .is_some_and(|group| group.shard().lead().is_some())
+    }
+
+    /// Notes that a node leads a shard, as a peer's refusal told.
+    pub(crate) fn note_leader(&self, shard: u32, node: NodeId) {
+        self.told.lock().insert(shard, node);
+    }
+
+    /// The node that leads a shard: as the own replica knows, else as others told, else the
+    /// preferred one.
+    #[must_use]
+    pub fn leader_node(&self, shard: u32) -> Option<NodeId> {
+        if let Some(group) = self.slots.get(&shard).and_then(|slot| slot.running.read().clone()) {
+            let leader = group.raft().server_metrics().borrow_watched().current_leader;
+            return leader.map(|leader| ReplicaId::from_u64(leader).node());
+        }
+        if let Some(node) = self.told.lock().get(&shard) {
+            return Some(*node);
+        }
+        let replicas = self.layout.table.get(usize::try_from(shard).ok()?)?;
+        replicas.first().map(|replica| replica.node()).filter(|node| *node != self.context.config.node)
+    }
+
+    /// Who leads a shard, for a caller that asked the wrong node.
+    #[must_use]
+    pub fn leader_hint(&self, shard: u32) -> Option<LeaderHint> {
+        let node = self.leader_node(shard)?;
+        if node == self.context.config.node && !self.leads(shard) {
+            return None;
+        }
+        let peer = self.context.links.config_of(node)?;
+        Some(LeaderHint { node: node.as_u64(), client_addr: peer.client_addr.clone() })
+    }
+
+    /// What this node's replicas know of shards' log times.
+    #[must_use]
+    pub fn shard_times(&self, shards: &[u32]) -> Vec<ShardTime> {
+        let boot_ms = self.context.env.clock.boot_ms();
+        let time = |shard: &u32| {
+            let group = self.slots.get(shard)?.running.read().clone()?;
+            let time = group.shard().clock.lock().at_rate_one(boot_ms);
+            Some(ShardTime { shard: *shard, time })
+        };
+        shards.iter().filter_map(time).collect()
+    }
+
+    /// Where the shards are and who leads them.
+    #[must_use]
+    pub fn table(&self) -> ShardTable {
+        status::table(self, &self.layout)
+    }
+
+    /// Counts the changes of leaders that this node has seen.
+    #[must_use]
+    pub fn table_changes(&self) -> watch::Receiver<u64> {
+        self.table_changes.subscribe()
+    }
+
+    /// How this node is.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        let uptime_ms = self.context.env.clock.boot_ms().saturating_sub(self.started_boot_ms);
+        status::node(self, uptime_ms)
+    }
+
+    /// The shards of which this node has a replica.
+    pub fn placements(&self) -> impl Iterator<Item = &Placement> {
+        self.slots.values().map(|slot| &slot.placement)
+    }
+
+    /// Whether every replica of this node runs and knows a leader.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        if self.stop.is_up() {
+            return Readiness::NotReady { reasons: vec!["the node is stopping".to_owned()] };
+        }
+        let mut reasons = Vec::new();
+        for slot in self.slots.values() {
+            let shard = slot.placement.shard;
+            match slot.running.read().as_ref() {
+                None => {
+                    let why = slot.trouble.lock().clone().unwrap_or_else(|| "it is starting".to_owned());
+                    reasons.push(format!("shard {shard}: {why}"));
+                }
+                Some(group) if group.raft().server_metrics().borrow_watched().current_leader.is_none() => {
+                    reasons.push(format!("shard {shard}: no leader is known"));
+                }
+                Some(_) => {}
+            }
+        }
+        if reasons.is_empty() { Readiness::Ready } else { Readiness::NotReady { reasons } }
+    }
+
+    /// Hands over every lead of this node to a replica that has the whole log; returns how many
+    /// leads are left when none is any more, or `within` has passed.
+    pub async fn hand_over(&self, within: Duration) -> usize {
+        let deadline = Instant::now() + within;
+        loop {
+            let led: Vec<_> =
+                self.groups().into_iter().filter(|group| group.shard().lead().is_some()).collect();
+            if led.is_empty() || Instant::now() >= deadline {
+                return led.len();
+            }
+            for group in &led {
+                let others =
+                    group.placement().members.iter().filter(|member| **member != group.placement().replica);
+                if let Some(to) = others.into_iter().find(|member| is_caught_up(group, **member)) {
+                    let _tried_again = group.raft().trigger().transfer_leader(to.as_u64()).await;
+                }
+            }
+            // A transfer takes an election; asking again sooner would only restart it.
+            let mut changes = self.table_changes.subscribe();
+            let _either = timeout(Duration::from_millis(300), changes.changed()).await;
+        }
+    }
+
+    /// Stops serving: peers are let go, every replica leaves its group, whatever waits is refused.
+    pub async fn shutdown(&self) {
+        self.stop.raise();
+        let groups: Vec<_> = self.slots.values().filter_map(|slot| slot.running.write().take()).collect();
+        join_all(groups.iter().map(|group| group.stop())).await;
+        self.acceptor.stop();
+    }
+}
+
+impl Slot {
+    fn new(placement: Placement) -> Arc<Self> {
+        Arc::new(Self { placement, running: RwLock::new(None), trouble: Mutex::new(None) })
+    }
+}
+
+/// Keeps one replica running: starts it, and starts it again from disk when its consensus dies.
+async fn supervise(node: Weak<Node>, slot: Arc<Slot>, mut stop: Stopping) {
+    let mut pause = RESTART_FIRST;
+    loop {
+        let Some(running) = node.upgrade() else { return };
+        let context = Arc::clone(&running.context);
+        drop(running);
+        let started = tokio::select! {
+            started = Group::start(&context, &slot.placement) => started,
+            () = stop.wait() => return,
+        };
+        match started {
+            Ok(group) => {
+                *slot.trouble.lock() = None;
+                *slot.running.write() = Some(Arc::clone(&group));
+                bootstrap(&context, &group);
+                let began = Instant::now();
+                let died = tokio::select! {
+                    why = watch_group(&node, &group) => why,
+                    () = stop.wait() => return,
+                };
+                if began.elapsed() > RESTART_LONGEST {
+                    pause = RESTART_FIRST;
+                }
+                slot.running.write().take();
+                group.stop().await;
+                context.observer.anomaly(slot.placement.shard, Anomaly::GroupRebuilt);
+                tracing::error!(
+                    shard = slot.placement.shard,
+                    why = died,
+                    "the replica failed and is started again"
+                );
+                *slot.trouble.lock() = Some(died);
+            }
+            Err(error) => {
+                tracing::error!(shard = slot.placement.shard, %error, "the replica does not start");
+                *slot.trouble.lock() = Some(error.to_string());
+                if !is_worth_retrying(&error) {
+                    return;
+                }
+            }
+        }
+        tokio::select! {
+            () = sleep(pause) => pause = (pause * 2).min(RESTART_LONGEST),
+            () = stop.wait() => return,
+        }
+    }
+}
+
+/// A damaged log does not heal, nor do records without a source.
+fn is_worth_retrying(error: &OpenError) -> bool {
+    !matches!(error, OpenError::Log(hapax_store::log::LogError::Quarantined { .. }) | OpenError::Lost)
+}
+
+/// Makes the group's first membership, where there is none: the preferred replica at once, the
+/// others only if it does not. All would make the same one.
+fn bootstrap(context: &Arc<Context>, group: &Arc<Group>) {
+    let group = Arc::clone(group);
+    let patience = 3 * context.config.timing.election_max_ms;
+    tokio::spawn(async move {
+        let placement = group.placement();
+        if placement.members.first() != Some(&placement.replica) {
+            sleep(Duration::from_millis(patience)).await;
+        }
+        if matches!(group.raft().is_initialized().await, Ok(false)) {
+            let members: BTreeMap<u64, ()> =
+                placement.members.iter().map(|member| (member.as_u64(), ())).collect();
+            if let Err(error) = group.raft().initialize(members).await {
+                tracing::debug!(shard = placement.shard, %error, "the group was made by another member");
+            }
+        }
+    });
+}
+
+/// Tells of changes of leaders; returns when the consensus has died, with the reason.
+async fn watch_group(node: &Weak<Node>, group: &Arc<Group>) -> String {
+    let mut metrics = group.raft().metrics();
+    let mut leader = None;
+    loop {
+        let (state, now) = {
+            let metrics = metrics.borrow_watched();
+            (metrics.running_state.clone(), metrics.current_leader)
+        };
+        if let Err(fatal) = state {
+            return fatal.to_string();
+        }
+        if now != leader {
+            leader = now;
+            if let Some(node) = node.upgrade() {
+                node.table_changes.send_modify(|changes| *changes += 1);
+            }
+        }
+        if metrics.changed().await.is_err() {
+            return "the consensus ended".to_owned();
+        }
+    }
+}
+
+fn placements(layout: &Layout, node: NodeId) -> impl Iterator<Item = Placement> {
+    (0u32..).zip(&layout.table).filter_map(move |(shard, members)| {
+        let replica = members.iter().find(|member| member.node() == node)?;
+        Some(Placement { shard, replica: *replica, members: members.clone() })
+    })
+}
+
+fn has_quotas(table: &hapax_core::PolicyTable) -> bool {
+    let has = |policy: &hapax_core::Policy| policy.max_inflight.is_some() || policy.max_records.is_some();
+    has(&table.default) || table.rules.iter().any(|rule| has(&rule.policy))
+}
+
+/// A wait ends early enough before the deadline that its answer still arrives.
+fn wait_until(arrived: Instant, deadline: Instant, wait_ms: u64) -> Instant {
+    let wait = Duration::from_millis(wait_ms);
+    let margin = Duration::from_millis(200).min(wait / 4);
+    (arrived + wait).min(deadline.checked_sub(margin).unwrap_or(deadline))
+}
+
+fn no_leader() -> Refusal {
+    Refusal::definite(ErrorCode::Unavailable, "no leader of the shard is known")
+}
+
+/// The index of an optional log id; 0 when there is none.
+#[must_use]
+pub fn index_of(id: Option<&RaftLogId>) -> u64 {
+    id.map_or(0, |id| id.index)
+}
+
+/// Callers held on this node.
+#[must_use]
+pub fn waiters(node: &Node) -> usize {
+    node.context.waiters.load(Ordering::Relaxed)
+}

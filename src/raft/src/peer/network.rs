@@ -1,0 +1,403 @@
+//! openraft's network over the links.
+//!
+//! Appends are pipelined: the next leaves before the last one's reply has come, up to a window;
+//! replies are handed on in the order of the requests. Heartbeats go by their own client, whose
+//! messages of all groups share frames. Snapshots take their own connection.
+
+use crate::group::snapshot::SnapshotData;
+use crate::ids::ReplicaId;
+use crate::peer::convert::{ballot, place, unplace, vote, wire_entry};
+use crate::peer::link::{LinkError, PeerLink};
+use crate::peer::links::Links;
+use crate::peer::snapshot_out;
+use crate::types::{RaftLogId, Types, Vote};
+use futures_util::{Stream, StreamExt, stream};
+use hapax_wire::peer::{
+    Append, AppendOutcome, Beat, PeerBody, Transfer, TransferReply, Vote as WireVote, VoteReply,
+};
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::RPCOption;
+use openraft::network::v2::RaftNetworkV2;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{OptionalSend, RaftNetworkFactory};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+/// Appends on their way to one follower of one group.
+const WINDOW: usize = 32;
+
+/// Makes the clients of one group.
+pub struct NetworkFactory {
+    shard: u32,
+    me: ReplicaId,
+    links: Arc<Links>,
+    timing: crate::config::Timing,
+}
+
+impl NetworkFactory {
+    /// For the group of `shard`, in which this node is `me`.
+    #[must_use]
+    pub fn new(shard: u32, me: ReplicaId, links: Arc<Links>, timing: crate::config::Timing) -> Self {
+        Self { shard, me, links, timing }
+    }
+
+    fn client(&self, target: u64, heartbeat: bool) -> Network {
+        let target = ReplicaId::from_u64(target);
+        Network {
+            shard: self.shard,
+            me: self.me,
+            target,
+            link: self.links.get(target.node()).cloned(),
+            links: Arc::clone(&self.links),
+            timing: self.timing,
+            heartbeat,
+        }
+    }
+}
+
+impl RaftNetworkFactory<Types> for NetworkFactory {
+    type Network = Network;
+
+    async fn new_client(&mut self, target: u64, (): &()) -> Network {
+        self.client(target, false)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, (): &()) -> Network {
+        self.client(target, true)
+    }
+}
+
+/// The way from one replica to another of its group.
+pub struct Network {
+    shard: u32,
+    me: ReplicaId,
+    target: ReplicaId,
+    link: Option<Arc<PeerLink>>,
+    links: Arc<Links>,
+    timing: crate::config::Timing,
+    heartbeat: bool,
+}
+
+impl Network {
+    fn link(&self) -> Result<&Arc<PeerLink>, RPCError<Types>> {
+        self.link
+            .as_ref()
+            .ok_or_else(|| RPCError::Unreachable(Unreachable::from_string("no address is known")))
+    }
+
+    fn rpc(&self) -> Duration {
+        Duration::from_millis(self.timing.rpc_ms)
+    }
+
+    fn error(&self, error: &LinkError, action: openraft::RPCTypes) -> RPCError<Types> {
+        match error {
+            LinkError::Down | LinkError::Full | LinkError::Refused(_) => {
+                RPCError::Unreachable(Unreachable::new(error))
+            }
+            LinkError::Timeout => RPCError::Timeout(Timeout {
+                action,
+                id: self.me.as_u64(),
+                target: self.target.as_u64(),
+                timeout: self.rpc(),
+            }),
+            LinkError::Broken | LinkError::TooLarge(_) | LinkError::Confused => {
+                RPCError::Network(NetworkError::new(error))
+            }
+        }
+    }
+
+    /// Sends one append or heartbeat.
+    fn send(&self, request: &AppendEntriesRequest<Types>) -> Result<InFlight, RPCError<Types>> {
+        let link = self.link()?;
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        let prev = request.prev_log_id.as_ref().map(place);
+        let committed = request.leader_commit.as_ref().map(place);
+        let (shard, from, to) = (self.shard, self.me.as_u64(), self.target.as_u64());
+        let ballot = ballot(&request.vote);
+        let reply = if self.heartbeat && request.entries.is_empty() {
+            link.beat(Beat { shard, from, to, ballot, prev, committed }).map(Reply::Beat)
+        } else {
+            let entries: Vec<_> = request.entries.iter().map(wire_entry).collect();
+            let size = 128 + entries.iter().map(hapax_wire::peer::Entry::size_bytes).sum::<usize>();
+            link.send(Append { shard, from, to, ballot, prev, committed, entries }, size).map(Reply::Append)
+        };
+        let reply = reply.map_err(|error| self.error(&error, openraft::RPCTypes::AppendEntries))?;
+        Ok(InFlight { prev: request.prev_log_id, last, reply, deadline: Instant::now() + self.rpc() })
+    }
+
+    async fn outcome(&self, in_flight: &mut InFlight) -> Result<AppendOutcome, RPCError<Types>> {
+        let reply = async {
+            match &mut in_flight.reply {
+                Reply::Beat(reply) => reply.await.unwrap_or(Err(LinkError::Broken)),
+                Reply::Append(reply) => match reply.await {
+                    Ok(Ok(PeerBody::AppendReply(reply))) => Ok(reply.outcome),
+                    Ok(Ok(PeerBody::Refused(refused))) => Err(LinkError::Refused(refused.refusal.text)),
+                    Ok(Ok(_)) => Err(LinkError::Confused),
+                    Ok(Err(error)) => Err(error),
+                    Err(_) => Err(LinkError::Broken),
+                },
+            }
+        };
+        let result = timeout_at(in_flight.deadline, reply).await.unwrap_or(Err(LinkError::Timeout));
+        match result {
+            Ok(AppendOutcome::Gone) => {
+                Err(RPCError::Unreachable(Unreachable::from_string("the replica is not there")))
+            }
+            Ok(outcome) => Ok(outcome),
+            Err(error) => Err(self.error(&error, openraft::RPCTypes::AppendEntries)),
+        }
+    }
+
+    async fn ask(
+        &self,
+        body: impl Into<PeerBody>,
+        action: openraft::RPCTypes,
+    ) -> Result<PeerBody, RPCError<Types>> {
+        let link = self.link()?;
+        link.ask(body, 256, self.rpc()).await.map_err(|error| self.error(&error, action))
+    }
+
+    async fn ask_vote(
+        &self,
+        rpc: &VoteRequest<Types>,
+        pre: bool,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        let body = WireVote {
+            shard: self.shard,
+            from: self.me.as_u64(),
+            to: self.target.as_u64(),
+            ballot: ballot(&rpc.vote),
+            last: rpc.last_log_id.as_ref().map(place),
+            pre,
+            handover: rpc.leadership_transfer,
+        };
+        match self.ask(body, openraft::RPCTypes::Vote).await? {
+            PeerBody::VoteReply(VoteReply::Answer(answer)) => {
+                let last = answer.last.map(unplace);
+                Ok(VoteResponse {
+                    vote: vote(answer.ballot),
+                    vote_granted: answer.granted,
+                    last_log_id: last,
+                })
+            }
+            PeerBody::VoteReply(VoteReply::Gone) => {
+                Err(RPCError::Unreachable(Unreachable::from_string("the replica is not there")))
+            }
+            _ => Err(RPCError::Network(NetworkError::new(&LinkError::Confused))),
+        }
+    }
+}
+
+/// An append whose reply has not come.
+struct InFlight {
+    prev: Option<RaftLogId>,
+    last: Option<RaftLogId>,
+    reply: Reply,
+    deadline: Instant,
+}
+
+enum Reply {
+    Beat(oneshot::Receiver<Result<AppendOutcome, LinkError>>),
+    Append(oneshot::Receiver<Result<PeerBody, LinkError>>),
+}
+
+/// What a reply means for openraft's stream, and whether the stream may go on.
+fn stream_result(in_flight: &InFlight, outcome: AppendOutcome) -> (StreamAppendResult<Types>, bool) {
+    match outcome {
+        AppendOutcome::Success(_) => (Ok(in_flight.last), true),
+        AppendOutcome::Partial(upto) => (Ok(upto.map(unplace)), false),
+        AppendOutcome::HigherBallot(higher) => (Err(StreamAppendError::HigherVote(vote(higher))), false),
+        // Without a `prev` there is nothing to conflict with, nor is a missing replica a conflict;
+        // the caller has dealt with both.
+        AppendOutcome::Conflict | AppendOutcome::Gone => match in_flight.prev {
+            Some(prev) => (Err(StreamAppendError::Conflict(prev)), false),
+            None => (Ok(None), false),
+        },
+    }
+}
+
+struct Pipeline<'a, S> {
+    network: &'a Network,
+    input: Option<S>,
+    in_flight: VecDeque<InFlight>,
+    done: bool,
+}
+
+impl<S> Pipeline<'_, S>
+where
+    S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
+{
+    /// The next reply, sending further requests while it is waited for.
+    async fn next(mut self) -> Option<(Result<StreamAppendResult<Types>, RPCError<Types>>, Self)> {
+        loop {
+            if self.done {
+                return None;
+            }
+            let may_send = self.input.is_some() && self.in_flight.len() < WINDOW;
+            if self.in_flight.is_empty() && self.input.is_none() {
+                return None;
+            }
+            let front = self.in_flight.front_mut();
+            tokio::select! {
+                biased;
+                outcome = self.network.outcome_of(front) => {
+                    let front = self.in_flight.pop_front()?;
+                    return Some(match outcome {
+                        Ok(outcome) => {
+                            let (result, goes_on) = stream_result(&front, outcome);
+                            self.done = !goes_on;
+                            (Ok(result), self)
+                        }
+                        Err(error) => {
+                            self.done = true;
+                            (Err(error), self)
+                        }
+                    });
+                }
+                request = next_request(&mut self.input), if may_send => match request {
+                    None => self.input = None,
+                    Some(request) => match self.network.send(&request) {
+                        Ok(in_flight) => self.in_flight.push_back(in_flight),
+                        // Replies that are still out are lost with this stream, as openraft expects
+                        // of one that ends with an error.
+                        Err(error) => {
+                            self.done = true;
+                            return Some((Err(error), self));
+                        }
+                    },
+                },
+            }
+        }
+    }
+}
+
+async fn next_request<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin>(
+    input: &mut Option<S>,
+) -> Option<AppendEntriesRequest<Types>> {
+    match input {
+        Some(input) => input.next().await,
+        None => None,
+    }
+}
+
+impl Network {
+    /// Waits for the reply of the request in front; for ever when there is none.
+    async fn outcome_of(&self, front: Option<&mut InFlight>) -> Result<AppendOutcome, RPCError<Types>> {
+        match front {
+            Some(in_flight) => self.outcome(in_flight).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl RaftNetworkV2<Types> for Network {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<Types>,
+        _option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        let mut in_flight = self.send(&rpc)?;
+        Ok(match self.outcome(&mut in_flight).await? {
+            AppendOutcome::Success(_) => AppendEntriesResponse::Success,
+            AppendOutcome::Partial(upto) => AppendEntriesResponse::PartialSuccess(upto.map(unplace)),
+            AppendOutcome::HigherBallot(higher) => AppendEntriesResponse::HigherVote(vote(higher)),
+            AppendOutcome::Conflict | AppendOutcome::Gone => AppendEntriesResponse::Conflict,
+        })
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
+    >
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            self.link()?;
+            let pipeline =
+                Pipeline { network: &*self, input: Some(input), in_flight: VecDeque::new(), done: false };
+            let replies: BoxStream<'s, _> = Box::pin(stream::unfold(pipeline, Pipeline::next));
+            Ok(replies)
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ask_vote(&rpc, false).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ask_vote(&rpc, true).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        leader: Vote,
+        snapshot: openraft::alias::SnapshotOf<Types, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let Some(peer) = self.links.config_of(self.target.node()) else {
+            return Err(StreamingError::Unreachable(Unreachable::from_string("no address is known")));
+        };
+        let route = snapshot_out::Route {
+            shard: self.shard,
+            from: self.me,
+            to: self.target,
+            addr: peer.peer_addr.clone(),
+            me: self.links.me().clone(),
+            connect: Duration::from_millis(self.timing.connect_ms),
+            whole: Duration::from_millis(self.timing.snapshot_ms),
+        };
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            result = snapshot_out::send(&route, &leader, snapshot) => {
+                result.map(SnapshotResponse::new).map_err(|error| {
+                    tracing::warn!(shard = self.shard, to = %self.target, %error, "a snapshot was not taken");
+                    StreamingError::Unreachable(Unreachable::from_string(error.to_string()))
+                })
+            }
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<Types>,
+        _option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        let body = Transfer {
+            shard: self.shard,
+            from: self.me.as_u64(),
+            to: req.to_node_id().to_owned(),
+            ballot: ballot(req.from_leader()),
+            last: req.last_log_id().map(place),
+        };
+        match self.ask(body, openraft::RPCTypes::TransferLeader).await? {
+            PeerBody::TransferReply(TransferReply::Taken) => Ok(Ok(())),
+            PeerBody::TransferReply(TransferReply::Gone) => {
+                Err(RPCError::Unreachable(Unreachable::from_string("the replica is not there")))
+            }
+            _ => Err(RPCError::Network(NetworkError::new(&LinkError::Confused))),
+        }
+    }
+}

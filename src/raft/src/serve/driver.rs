@@ -1,0 +1,387 @@
+//! The task that decides, for every call of a shard, whether it is read or proposed.
+//!
+//! Bounded: over `queued_calls_per_shard` calls a new one is refused as overloaded. While
+//! `entries_in_flight` entries are on their way, commands gather into the next entry; there is no
+//! timer. A refusal from here is definite, since nothing was proposed.
+
+use crate::config::NodeLimits;
+use crate::group::RaftGroup;
+use crate::group::shard::Shard;
+use crate::serve::entry::{self, Sent};
+use crate::serve::in_flight::InFlight;
+use crate::serve::outbox::{Outbox, not_leader, too_slow};
+use crate::serve::pending::{Pending, Work};
+use hapax_core::quota::refuse_claim;
+use hapax_core::{Address, Answer, Command, ErrorCode, LeaderHint, LogTime, ReadAt, Refusal, Reply, Verb};
+use parking_lot::Mutex;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until};
+
+/// How often commands that cannot be proposed are looked through for passed deadlines.
+const SWEEP: Duration = Duration::from_millis(50);
+
+/// What reaches the driver.
+pub enum Message {
+    /// New calls.
+    Calls(Vec<Pending>),
+    /// Calls that the reader found must be proposed.
+    Propose(Vec<Pending>),
+    /// Log time must move before these can be read.
+    TickThenRead(Vec<Pending>),
+}
+
+/// Who leads a shard as far as this node knows, for hints.
+pub type LeaderHints = Arc<dyn Fn(u32) -> Option<LeaderHint> + Send + Sync>;
+
+/// The sending side; cheap to clone.
+#[derive(Clone)]
+pub struct DriverHandle {
+    shard: u32,
+    messages: UnboundedSender<Message>,
+    queued: Arc<AtomicUsize>,
+    queued_max: usize,
+    hints: LeaderHints,
+}
+
+impl DriverHandle {
+    /// The sending side of a shard's driver.
+    #[must_use]
+    pub fn new(
+        shard: u32,
+        messages: UnboundedSender<Message>,
+        queued_max: usize,
+        hints: LeaderHints,
+    ) -> Self {
+        Self { shard, messages, queued: Arc::default(), queued_max, hints }
+    }
+
+    /// Takes new calls in; hands back those that are over the bound, or all when the driver is gone.
+    #[must_use]
+    pub fn submit(&self, mut calls: Vec<Pending>) -> Vec<Pending> {
+        let room = self.queued_max.saturating_sub(self.queued.load(Ordering::Relaxed));
+        let mut over = calls.split_off(calls.len().min(room));
+        self.queued.fetch_add(calls.len(), Ordering::Relaxed);
+        if let Err(error) = self.messages.send(Message::Calls(calls))
+            && let Message::Calls(calls) = error.0
+        {
+            over.extend(calls);
+        }
+        over
+    }
+
+    /// Calls that wait here.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Calls from the reader that must be proposed.
+    pub fn propose(&self, calls: Vec<Pending>) {
+        if !calls.is_empty() {
+            self.queued.fetch_add(calls.len(), Ordering::Relaxed);
+            let _gone_with_its_group = self.messages.send(Message::Propose(calls));
+        }
+    }
+
+    /// Calls from the reader that need log time to move first.
+    pub fn tick_then_read(&self, calls: Vec<Pending>) {
+        self.queued.fetch_add(calls.len(), Ordering::Relaxed);
+        let _gone_with_its_group = self.messages.send(Message::TickThenRead(calls));
+    }
+
+    /// Who leads, as far as this node knows.
+    #[must_use]
+    pub fn leader_hint(&self) -> Option<LeaderHint> {
+        (self.hints)(self.shard)
+    }
+}
+
+/// The driver of one shard.
+pub struct Driver {
+    shard: Arc<Shard>,
+    raft: RaftGroup,
+    handle: DriverHandle,
+    reader: UnboundedSender<Vec<Pending>>,
+    in_flight: Arc<Mutex<InFlight>>,
+    permits: Arc<Semaphore>,
+    shards: u32,
+    /// Commands to propose, oldest first.
+    ready: VecDeque<Pending>,
+    /// Calls to read again once the next entry is applied.
+    after_tick: Vec<Pending>,
+    tick_wanted: bool,
+}
+
+impl Driver {
+    /// A driver over its group.
+    #[must_use]
+    pub fn new(
+        shard: Arc<Shard>,
+        raft: RaftGroup,
+        handle: DriverHandle,
+        reader: UnboundedSender<Vec<Pending>>,
+        limits: &NodeLimits,
+        shards: u32,
+    ) -> Self {
+        Self {
+            shard,
+            raft,
+            handle,
+            reader,
+            in_flight: Arc::default(),
+            permits: Arc::new(Semaphore::new(limits.entries_in_flight.max(1))),
+            shards,
+            ready: VecDeque::new(),
+            after_tick: Vec::new(),
+            tick_wanted: false,
+        }
+    }
+
+    /// Runs until `stop` resolves or the sending side is gone; then refuses what is left.
+    pub async fn run(mut self, mut messages: UnboundedReceiver<Message>, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        let mut lead = self.shard.lead.subscribe();
+        loop {
+            let has_work = !self.ready.is_empty() || self.tick_wanted;
+            let next_lapse = self.next_lapse();
+            let next_expiry = self.shard.applied.lock().waiters.next_expiry();
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                message = messages.recv() => {
+                    let Some(message) = message else { break };
+                    self.take(message);
+                    while let Ok(message) = messages.try_recv() {
+                        self.take(message);
+                    }
+                }
+                permit = Arc::clone(&self.permits).acquire_owned(), if has_work => {
+                    if let Ok(permit) = permit {
+                        self.propose(permit).await;
+                    }
+                }
+                changed = lead.changed() => {
+                    if changed.is_err() { break }
+                    if lead.borrow_and_update().is_none() { self.lose_lead() }
+                }
+                () = self.shard.waits_changed.notified() => {}
+                () = sleep_until(next_lapse.unwrap_or_else(far)), if next_lapse.is_some() => self.tick_wanted = true,
+                () = sleep_until(next_expiry.unwrap_or_else(far)), if next_expiry.is_some() => self.end_waits(),
+                () = tokio::time::sleep(SWEEP), if has_work => self.drop_late(),
+            }
+        }
+        self.refuse_all();
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Calls(calls) => self.sort(calls),
+            Message::Propose(calls) => {
+                for call in calls {
+                    self.make_ready(call);
+                }
+            }
+            Message::TickThenRead(calls) => {
+                self.after_tick.extend(calls);
+                self.tick_wanted = true;
+            }
+        }
+    }
+
+    /// Decides for new calls, in their order, whether they are read or proposed.
+    fn sort(&mut self, calls: Vec<Pending>) {
+        if self.shard.lead().is_none() {
+            let hint = self.handle.leader_hint();
+            return self.refuse(calls, &not_leader(hint));
+        }
+        let repeated = repeated_addresses(&calls);
+        let stamp = self.shard.stamp().unwrap_or_default();
+        let mut reads = Vec::new();
+        for call in calls {
+            let must_follow = call.address().is_some_and(|address| repeated.contains(address))
+                || call.address().is_some_and(|address| self.in_flight.lock().contains(address));
+            match &call.work {
+                Work::Command { command, .. } => {
+                    if !must_follow && self.looks_readable(command, stamp) {
+                        reads.push(call);
+                    } else {
+                        self.make_ready(call);
+                    }
+                }
+                Work::Get { .. } => reads.extend(self.park(call)),
+                Work::List(_) => reads.push(call),
+            }
+        }
+        self.read(reads);
+    }
+
+    /// Whether applied state suggests that no entry is needed. Only a guess: the reader decides.
+    fn looks_readable(&self, command: &Command, stamp: LogTime) -> bool {
+        let applied = self.shard.applied.lock().state.time;
+        let at = ReadAt { applied, stamp };
+        match self.shard.records.get(&command.address) {
+            Ok(found) => hapax_core::read_verb(found.as_deref(), command, at).is_some(),
+            Err(_) => true,
+        }
+    }
+
+    fn park(&mut self, call: Pending) -> Option<Pending> {
+        let mut in_flight = self.in_flight.lock();
+        let read = in_flight.park(call);
+        if read.is_none() {
+            self.handle.queued.fetch_sub(1, Ordering::Relaxed);
+        }
+        read
+    }
+
+    /// Sends calls to the reader, which takes them out of this queue's count.
+    fn read(&self, calls: Vec<Pending>) {
+        if calls.is_empty() {
+            return;
+        }
+        self.handle.queued.fetch_sub(calls.len(), Ordering::Relaxed);
+        if let Err(error) = self.reader.send(calls) {
+            crate::serve::reader::refuse_torn_down(&self.shard, error.0);
+        }
+    }
+
+    /// Puts a command in line, unless a quota refuses it.
+    fn make_ready(&mut self, call: Pending) {
+        let Work::Command { command, quota } = &call.work else { return self.read(vec![call]) };
+        if let Verb::Claim(claim) = &command.verb
+            && !quota.is_none()
+        {
+            let found = self.shard.records.get(&command.address).ok().flatten();
+            let applied = self.shard.applied.lock();
+            let checked = applied.quota.as_ref().map_or(Ok(()), |ledger| {
+                ledger.check(&command.address, found.as_deref(), *quota, self.shards)
+            });
+            if let Err(refusal) = checked {
+                let reply = refuse_claim(claim, refusal);
+                drop(applied);
+                return self.answer(call, reply);
+            }
+        }
+        self.in_flight.lock().add(&command.address);
+        self.ready.push_back(call);
+    }
+
+    /// Proposes one entry of what is ready, or a tick.
+    async fn propose(&mut self, permit: OwnedSemaphorePermit) {
+        self.tick_wanted = false;
+        let Some(lead) = self.shard.lead() else { return self.lose_lead() };
+        if self.shard.records.overfull() {
+            let why = "the record store is behind";
+            return self.refuse_ready(&Refusal::definite(ErrorCode::Overloaded, why));
+        }
+        let Some(stamp) = self.shard.stamp() else { return self.lose_lead() };
+        let calls = entry::cut(&mut self.ready, Instant::now());
+        self.handle.queued.fetch_sub(calls.len() + self.after_tick.len(), Ordering::Relaxed);
+        let sent = Sent {
+            shard: Arc::clone(&self.shard),
+            in_flight: Arc::clone(&self.in_flight),
+            reader: self.reader.clone(),
+            handle: self.handle.clone(),
+            after: std::mem::take(&mut self.after_tick),
+            permit,
+        };
+        entry::propose(&self.raft, lead, stamp, calls, sent).await;
+    }
+
+    /// When, by this machine's clock, the earliest lease that somebody waits for will have lapsed.
+    fn next_lapse(&self) -> Option<Instant> {
+        self.shard.lead()?;
+        let lapses_at = self.shard.applied.lock().waiters.next_lapse().filter(|at| at.0 != u64::MAX)?;
+        let now = self.shard.clock.lock().at_rate_one(self.shard.env.clock.boot_ms())?;
+        Some(Instant::now() + Duration::from_millis(lapses_at.left_at(now).max(1)))
+    }
+
+    /// Those whose own wait is over read once more.
+    fn end_waits(&self) {
+        let expired = self.shard.applied.lock().waiters.take_expired(Instant::now());
+        self.shard.wake(expired);
+    }
+
+    fn drop_late(&mut self) {
+        let now = Instant::now();
+        let (live, late): (Vec<_>, Vec<_>) = self.ready.drain(..).partition(|call| call.deadline > now);
+        self.ready = live.into();
+        self.give_up(late, &too_slow());
+    }
+
+    /// This replica no longer leads: whatever was not proposed goes elsewhere.
+    fn lose_lead(&mut self) {
+        let refusal = not_leader(self.handle.leader_hint());
+        self.refuse_ready(&refusal);
+        let held = self.shard.applied.lock().waiters.take_all();
+        self.shard.node_waiters.fetch_sub(held.len(), Ordering::Relaxed);
+        let mut outbox = Outbox::new(self.shard.shard, &*self.shard.observer);
+        for call in held {
+            outbox.refuse(call, refusal.clone());
+        }
+        drop(outbox);
+        let after = std::mem::take(&mut self.after_tick);
+        self.refuse(after, &refusal);
+    }
+
+    fn refuse_ready(&mut self, refusal: &Refusal) {
+        let ready = std::mem::take(&mut self.ready).into();
+        self.give_up(ready, refusal);
+    }
+
+    /// Refuses commands that were in line, and lets go of the gets parked behind them.
+    fn give_up(&mut self, calls: Vec<Pending>, refusal: &Refusal) {
+        let mut parked = Vec::new();
+        {
+            let mut in_flight = self.in_flight.lock();
+            for address in calls.iter().filter_map(Pending::address) {
+                parked.extend(in_flight.remove(address));
+            }
+        }
+        self.refuse(calls, refusal);
+        if let Err(error) = self.reader.send(parked) {
+            crate::serve::reader::refuse_torn_down(&self.shard, error.0);
+        }
+    }
+
+    fn refuse(&self, calls: Vec<Pending>, refusal: &Refusal) {
+        self.handle.queued.fetch_sub(calls.len(), Ordering::Relaxed);
+        let mut outbox = Outbox::new(self.shard.shard, &*self.shard.observer);
+        for call in calls {
+            outbox.refuse(call, refusal.clone());
+        }
+    }
+
+    fn answer(&self, call: Pending, reply: Reply) {
+        self.handle.queued.fetch_sub(1, Ordering::Relaxed);
+        let answer = Answer { reply, witness: None };
+        Outbox::new(self.shard.shard, &*self.shard.observer).answer(call, answer);
+    }
+
+    fn refuse_all(mut self) {
+        self.lose_lead();
+    }
+}
+
+/// Addresses that several calls of one frame are about: their commands take effect in order.
+fn repeated_addresses(calls: &[Pending]) -> HashSet<Address> {
+    let mut repeated = HashSet::new();
+    if calls.len() > 1 {
+        let mut seen = HashSet::with_capacity(calls.len());
+        for address in calls.iter().filter_map(Pending::address) {
+            if !seen.insert(address) {
+                repeated.insert(address.clone());
+            }
+        }
+    }
+    repeated
+}
+
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
+}

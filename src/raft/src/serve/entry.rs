@@ -1,0 +1,227 @@
+//! One log entry on its way: from commands to bytes, through Raft, back to replies.
+
+use crate::group::RaftGroup;
+use crate::group::shard::{Lead, Shard};
+use crate::serve::driver::DriverHandle;
+use crate::serve::in_flight::InFlight;
+use crate::serve::outbox::{Outbox, not_leader, too_slow};
+use crate::serve::pending::{Pending, Work};
+use crate::types::{Applied, CommittedLeader, Proposal, Types};
+use hapax_core::{Batch, Command, ErrorCode, LogTime, Refusal, Reply, Verb, Witness, limits};
+use openraft::errors::ClientWriteError;
+use openraft::impls::ProgressResponder;
+use openraft::raft::ClientWriteResult;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::{Instant, sleep_until};
+
+/// What a command takes in an entry beside its payloads, bytes; an estimate from above.
+const COMMAND_BYTES: usize = 1024;
+
+/// What an entry holds on to until it is answered.
+pub struct Sent {
+    /// The replica.
+    pub shard: Arc<Shard>,
+    /// The addresses in flight.
+    pub in_flight: Arc<Mutex<InFlight>>,
+    /// Where calls go to be read.
+    pub reader: UnboundedSender<Vec<Pending>>,
+    /// The driver, for leader hints.
+    pub handle: DriverHandle,
+    /// Calls to read once the entry is applied.
+    pub after: Vec<Pending>,
+    /// The entry's place among those in flight.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// Takes from the front what fits one entry. Calls that are late are taken too, and refused.
+#[must_use]
+pub fn cut(ready: &mut VecDeque<Pending>, now: Instant) -> Vec<Pending> {
+    let mut calls = Vec::new();
+    let mut bytes = 0;
+    while let Some(call) = ready.front() {
+        let size = match &call.work {
+            Work::Command { command, .. } => size_bytes(command),
+            _ => 0,
+        };
+        let full = calls.len() == limits::ENTRY_COMMANDS || bytes + size > limits::ENTRY_BYTES;
+        if full && !calls.is_empty() {
+            break;
+        }
+        if call.deadline > now {
+            bytes += size;
+        }
+        calls.extend(ready.pop_front());
+    }
+    calls
+}
+
+fn size_bytes(command: &Command) -> usize {
+    let payload = match &command.verb {
+        Verb::Complete(complete) => complete.outcome.result.len() + complete.outcome.metadata.size_bytes(),
+        Verb::Renew(renew) => renew.checkpoint.as_ref().map_or(0, hapax_core::Blob::len),
+        Verb::Claim(claim) => claim.fields.as_slice().len() * 100,
+        Verb::Resolve(_) | Verb::Release(_) | Verb::Forget(_) => 0,
+    };
+    COMMAND_BYTES + payload
+}
+
+/// Proposes `calls` under one stamp, and leaves a task behind that answers them.
+pub async fn propose(raft: &RaftGroup, lead: Lead, stamp: LogTime, calls: Vec<Pending>, sent: Sent) {
+    let now = Instant::now();
+    let (live, late): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.deadline > now);
+    sent.finish(late, |_| Err(too_slow()));
+    let mut commands = Vec::with_capacity(live.len());
+    let mut waiting = Vec::with_capacity(live.len());
+    for call in live {
+        if let Work::Command { command, .. } = &call.work {
+            commands.push((**command).clone());
+            waiting.push(call);
+        }
+    }
+    sent.shard.observer.proposed(sent.shard.shard, commands.len());
+    let bytes = hapax_store::codec::batch::encode_batch(&Batch { time: stamp, commands });
+    let (responder, reply) = ProgressResponder::<Types, ClientWriteResult<Types>>::complete_only();
+    let leader = CommittedLeader::new(lead.term);
+    let handed_over = raft.write(Proposal(bytes)).responder(responder).with_leader(leader).await;
+    if handed_over.is_err() {
+        // The group has stopped: whether the entry got in is not known.
+        sent.finish(waiting, |_| Err(unknown("the replica stopped")));
+        return;
+    }
+    tokio::spawn(sent.answer(waiting, reply));
+}
+
+impl Drop for Sent {
+    /// However the entry ended, what waited for it is read now.
+    fn drop(&mut self) {
+        let after = std::mem::take(&mut self.after);
+        if !after.is_empty()
+            && let Err(error) = self.reader.send(after)
+        {
+            crate::serve::reader::refuse_torn_down(&self.shard, error.0);
+        }
+    }
+}
+
+type Receiver = openraft::alias::OneshotReceiverOf<Types, ClientWriteResult<Types>>;
+
+impl Sent {
+    /// Waits for the entry; calls whose deadline passes first are told that the outcome is open.
+    async fn answer(self, mut calls: Vec<Pending>, mut reply: Receiver) {
+        let mut places: Vec<usize> = (0..calls.len()).collect();
+        let result = loop {
+            let Some(earliest) = calls.iter().map(|call| call.deadline).min() else {
+                break (&mut reply).await;
+            };
+            tokio::select! {
+                result = &mut reply => break result,
+                () = sleep_until(earliest) => self.tell_late(&mut calls, &mut places),
+            }
+        };
+        match result {
+            Ok(Ok(done)) => self.applied(calls, &places, done.log_id.index, done.data),
+            Ok(Err(ClientWriteError::ForwardToLeader(_))) => {
+                let hint = self.handle.leader_hint();
+                self.finish(calls, |_| Err(not_leader(hint.clone())));
+            }
+            Ok(Err(_)) => self.finish(calls, |_| Err(unknown("the leader changed"))),
+            Err(_) => self.finish(calls, |_| Err(unknown("the replica stopped"))),
+        }
+    }
+
+    /// Answers calls whose deadline has passed while their entry is on its way.
+    fn tell_late(&self, calls: &mut Vec<Pending>, places: &mut Vec<usize>) {
+        let now = Instant::now();
+        let mut late = Vec::new();
+        let mut kept = Vec::with_capacity(calls.len());
+        let mut kept_places = Vec::with_capacity(calls.len());
+        for (call, place) in calls.drain(..).zip(places.drain(..)) {
+            if call.deadline > now {
+                kept.push(call);
+                kept_places.push(place);
+            } else {
+                late.push(call);
+            }
+        }
+        *calls = kept;
+        *places = kept_places;
+        let text = "the deadline passed before the outcome was known";
+        self.finish(late, |_| Err(Refusal::indefinite(ErrorCode::Deadline, text)));
+    }
+
+    /// Answers calls with the replies of their commands.
+    fn applied(self, calls: Vec<Pending>, places: &[usize], index: u64, applied: Applied) {
+        let mut replies: Vec<Option<Reply>> = applied.replies.into_iter().map(Some).collect();
+        let mut next = places.iter();
+        self.finish(calls, |_| {
+            let place = next.next().copied().unwrap_or(usize::MAX);
+            let reply = replies
+                .get_mut(place)
+                .and_then(Option::take)
+                .ok_or_else(|| unknown("the reply is missing"))?;
+            let position = u32::try_from(place).unwrap_or(u32::MAX);
+            let witness =
+                Witness { shard: self.shard.shard, index, position, time: applied.time, applied: true };
+            Ok((reply, witness))
+        });
+    }
+
+    /// Answers calls, lets go of their addresses and of whoever was parked behind them. A claim
+    /// that found somebody running, and may wait, is read again and then held.
+    fn finish(
+        &self,
+        calls: Vec<Pending>,
+        mut outcome: impl FnMut(&Pending) -> Result<(Reply, Witness), Refusal>,
+    ) {
+        if calls.is_empty() {
+            return;
+        }
+        let mut to_read = Vec::new();
+        let mut outbox = Outbox::new(self.shard.shard, &*self.shard.observer);
+        let mut wake = Vec::new();
+        {
+            let mut in_flight = self.in_flight.lock();
+            for address in calls.iter().filter_map(Pending::address) {
+                to_read.extend(in_flight.remove(address));
+            }
+        }
+        let now = Instant::now();
+        for call in calls {
+            let outcome = outcome(&call);
+            let granted = matches!(outcome, Ok((Reply::Granted(_), _)));
+            if call.woken && !granted {
+                wake.extend(call.address().cloned());
+            }
+            match outcome {
+                Ok((Reply::InFlight(_), _)) if call.wait_until.is_some_and(|until| until > now) => {
+                    to_read.push(call)
+                }
+                Ok((reply, witness)) => outbox.reply(call, reply, witness),
+                Err(refusal) => outbox.refuse(call, refusal),
+            }
+        }
+        drop(outbox);
+        self.wake_others(&wake);
+        if !to_read.is_empty()
+            && let Err(error) = self.reader.send(to_read)
+        {
+            crate::serve::reader::refuse_torn_down(&self.shard, error.0);
+        }
+    }
+
+    /// The oldest waiter asked for an open record and did not get it: let the next one ask.
+    fn wake_others(&self, addresses: &[hapax_core::Address]) {
+        for address in addresses {
+            let woken = self.shard.applied.lock().waiters.take(address);
+            self.shard.wake(woken);
+        }
+    }
+}
+
+fn unknown(text: &str) -> Refusal {
+    Refusal::indefinite(ErrorCode::Unavailable, text)
+}

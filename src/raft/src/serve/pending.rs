@@ -1,0 +1,69 @@
+//! A call that has not been answered yet.
+
+use crate::call::Caller;
+use hapax_core::quota::QuotaLimits;
+use hapax_core::request::ListAsk;
+use hapax_core::{Address, Command, Fingerprint};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What is to be done for a call, with the policy resolved.
+#[derive(Debug)]
+pub enum Work {
+    /// A verb that may change its record.
+    Command {
+        /// What to propose.
+        command: Box<Command>,
+        /// The quotas that a grant is checked against.
+        quota: QuotaLimits,
+    },
+    /// A read of one record.
+    Get {
+        /// The record.
+        address: Address,
+        /// Opens the record's detail when it is the same.
+        fingerprint: Option<Fingerprint>,
+        /// Whether the caller sees every record whole.
+        is_reader: bool,
+    },
+    /// A read of a range.
+    List(Box<ListAsk>),
+}
+
+/// A call on its way; it is answered exactly once.
+pub struct Pending {
+    /// Who waits.
+    pub caller: Arc<Caller>,
+    /// The caller's number for it.
+    pub id: u64,
+    /// The verb's stable name.
+    pub verb: &'static str,
+    /// When it arrived at this node.
+    pub arrived: Instant,
+    /// When its caller stops waiting for an answer.
+    pub deadline: Instant,
+    /// Until when it may be held while somebody else runs; absent when it may not.
+    pub wait_until: Option<Instant>,
+    /// It was held and woken: of several such claims on an open record only the oldest goes on.
+    pub woken: bool,
+    /// What to do.
+    pub work: Work,
+}
+
+impl Pending {
+    /// The record it is about; none for a listing.
+    #[must_use]
+    pub fn address(&self) -> Option<&Address> {
+        match &self.work {
+            Work::Command { command, .. } => Some(&command.address),
+            Work::Get { address, .. } => Some(address),
+            Work::List(_) => None,
+        }
+    }
+
+    /// Whether its caller is still there.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.caller.wants(self.id)
+    }
+}

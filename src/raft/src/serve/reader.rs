@@ -1,0 +1,255 @@
+//! Answers without a log entry.
+//!
+//! One task a shard. It takes all calls that have gathered, confirms the lead with one ReadIndex
+//! that starts after all of them arrived, waits until that index is applied, and answers from
+//! applied state what may be answered so. A claim or get that finds somebody running is held, if
+//! its caller asked for that; what must be proposed goes to the driver. Calls that find no quorum
+//! are tried again until their deadline, and then refused: they were never proposed, so every
+//! refusal here is definite.
+
+use crate::group::RaftGroup;
+use crate::group::shard::Shard;
+use crate::serve::driver::DriverHandle;
+use crate::serve::outbox::{Outbox, not_leader};
+use crate::serve::pending::{Pending, Work};
+use crate::stop::Stopping;
+use hapax_core::{Address, ErrorCode, LogTime, ReadAt, Record, Refusal, Reply, State};
+use openraft::ReadPolicy;
+use openraft::errors::{LinearizableReadError, RaftError};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long one ReadIndex is waited for before it is tried again.
+const ROUND: Duration = Duration::from_millis(500);
+/// The pause before it is tried again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What a confirmed lead lets the reader do with a call.
+enum Verdict {
+    Answer(Reply),
+    Propose,
+    Hold(LogTime),
+    Tick,
+}
+
+/// The reader of one shard.
+pub struct Reader {
+    /// The replica.
+    pub shard: Arc<Shard>,
+    /// Its consensus.
+    pub raft: RaftGroup,
+    /// Where calls go that must be proposed.
+    pub driver: DriverHandle,
+    /// The most callers held on one address and on this node.
+    pub waiters_per_address: usize,
+    /// The same for all of this node's shards together.
+    pub waiters_per_node: usize,
+}
+
+impl Reader {
+    /// Runs until `stop`; what is left then is refused.
+    pub async fn run(self, mut calls: UnboundedReceiver<Vec<Pending>>, mut stop: Stopping) {
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                () = stop.wait() => break,
+                taken = calls.recv_many(&mut batch, 1024) => if taken == 0 { return },
+            }
+            let gathered: Vec<Pending> = batch.drain(..).flatten().collect();
+            self.serve(gathered).await;
+        }
+        calls.close();
+        while let Some(left) = calls.recv().await {
+            refuse_torn_down(&self.shard, left);
+        }
+    }
+
+    /// Serves calls that gathered, until each is answered, held or handed to the driver.
+    async fn serve(&self, mut calls: Vec<Pending>) {
+        while !calls.is_empty() {
+            calls = self.drop_expired(calls);
+            let Some(latest) = calls.iter().map(|call| call.deadline).max() else { return };
+            let round_ends = latest.min(Instant::now() + ROUND);
+            match timeout_at(round_ends, self.confirm_lead()).await {
+                Ok(Ok(())) => return self.answer(calls),
+                Ok(Err(Confirm::NotLeader)) => {
+                    let hint = self.driver.leader_hint();
+                    return self.refuse(calls, &not_leader(hint));
+                }
+                Ok(Err(Confirm::Stopped)) => return refuse_torn_down(&self.shard, calls),
+                Ok(Err(Confirm::NoQuorum)) | Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Confirms that this replica led after this call, and has applied all that was committed then.
+    async fn confirm_lead(&self) -> Result<(), Confirm> {
+        let linearizer = match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => linearizer,
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_))) => {
+                return Err(Confirm::NotLeader);
+            }
+            Err(RaftError::Fatal(_)) => return Err(Confirm::Stopped),
+            Err(RaftError::APIError(_)) => return Err(Confirm::NoQuorum),
+        };
+        linearizer.await_ready(&self.raft).await.map_err(|_| Confirm::Stopped)?;
+        // A leader whose clock is not set yet can neither stamp nor count what is left of a lease.
+        if self.shard.lead().is_none() { Err(Confirm::NotLeader) } else { Ok(()) }
+    }
+
+    /// Answers what may be answered; the lead is confirmed.
+    fn answer(&self, calls: Vec<Pending>) {
+        let Some(stamp) = self.shard.stamp() else {
+            return self.refuse(calls, &not_leader(None));
+        };
+        let mut outbox = Outbox::new(self.shard.shard, &*self.shard.observer);
+        let mut propose = Vec::new();
+        let mut tick = None;
+        let mut retry = Vec::new();
+        {
+            let mut applied = self.shard.applied.lock();
+            let at = ReadAt { applied: applied.state.time, stamp };
+            let mut proposed_woken: HashSet<Address> = HashSet::new();
+            for call in calls {
+                match self.judge(&call, at, &proposed_woken) {
+                    Ok(Verdict::Answer(reply)) => outbox.reply(call, reply, applied.read_witness()),
+                    Ok(Verdict::Propose) => {
+                        if let (true, Some(address)) = (call.woken, call.address()) {
+                            proposed_woken.insert(address.clone());
+                        }
+                        propose.push(call);
+                    }
+                    Ok(Verdict::Hold(lapses_at)) => self.hold(&mut applied, &mut outbox, call, lapses_at),
+                    Ok(Verdict::Tick) => {
+                        tick = Some(stamp);
+                        retry.push(call);
+                    }
+                    Err(refusal) => outbox.refuse(call, refusal),
+                }
+            }
+        }
+        drop(outbox);
+        self.shard.waits_changed.notify_one();
+        self.driver.propose(propose);
+        if tick.is_some() {
+            self.driver.tick_then_read(retry);
+        }
+    }
+
+    fn judge(
+        &self,
+        call: &Pending,
+        at: ReadAt,
+        proposed_woken: &HashSet<Address>,
+    ) -> Result<Verdict, Refusal> {
+        match &call.work {
+            Work::Command { command, .. } => {
+                let found = self.record(&command.address)?;
+                match hapax_core::read_verb(found.as_deref(), command, at) {
+                    Some(Reply::InFlight(_)) if may_be_held(call) => Ok(hold_until(found.as_deref())),
+                    Some(reply) => {
+                        self.shard.report(found.as_deref(), command, &reply, at.stamp.max(at.applied));
+                        Ok(Verdict::Answer(reply))
+                    }
+                    // Of those who waited together only the oldest asks again; the others would only
+                    // find it running.
+                    None if may_be_held(call) && call.woken && proposed_woken.contains(&command.address) => {
+                        Ok(Verdict::Hold(LogTime(u64::MAX)))
+                    }
+                    None => Ok(Verdict::Propose),
+                }
+            }
+            Work::Get { address, fingerprint, is_reader } => {
+                let found = self.record(address)?;
+                match hapax_core::read_get(found.as_deref(), fingerprint.as_ref(), *is_reader, at) {
+                    Some(Reply::State(view))
+                        if view.state == hapax_core::StateKind::Claimed && may_be_held(call) =>
+                    {
+                        Ok(hold_until(found.as_deref()))
+                    }
+                    Some(reply) => Ok(Verdict::Answer(reply)),
+                    None => Ok(Verdict::Tick),
+                }
+            }
+            Work::List(ask) => crate::serve::list::page(&self.shard.records, ask, at).map(Verdict::Answer),
+        }
+    }
+
+    fn record(&self, address: &Address) -> Result<Option<Arc<Record>>, Refusal> {
+        self.shard.records.get(address).map_err(|error| {
+            tracing::error!(shard = self.shard.shard, %error, "a record could not be read");
+            Refusal::definite(ErrorCode::Unavailable, "the record could not be read")
+        })
+    }
+
+    /// Holds a call, unless too many are held already.
+    fn hold(
+        &self,
+        applied: &mut crate::group::shard::AppliedState,
+        outbox: &mut Outbox<'_>,
+        call: Pending,
+        lapses_at: LogTime,
+    ) {
+        let (Some(address), Some(wait_until)) = (call.address().cloned(), call.wait_until) else { return };
+        if !call.is_wanted() {
+            return;
+        }
+        if applied.waiters.len_at(&address) >= self.waiters_per_address {
+            applied.waiters.drop_unwanted(&address);
+        }
+        let full = applied.waiters.len_at(&address) >= self.waiters_per_address
+            || self.shard.node_waiters.load(Ordering::Relaxed) >= self.waiters_per_node;
+        if full {
+            outbox.refuse(call, Refusal::definite(ErrorCode::Overloaded, "too many callers wait"));
+            return;
+        }
+        self.shard.node_waiters.fetch_add(1, Ordering::Relaxed);
+        applied.waiters.register(address, lapses_at, wait_until, call);
+    }
+
+    fn drop_expired(&self, calls: Vec<Pending>) -> Vec<Pending> {
+        let now = Instant::now();
+        let (live, late): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.deadline > now);
+        let why = "no quorum confirmed the lead before the deadline";
+        self.refuse(late, &Refusal::definite(ErrorCode::Unavailable, why));
+        live
+    }
+
+    fn refuse(&self, calls: Vec<Pending>, refusal: &Refusal) {
+        let mut outbox = Outbox::new(self.shard.shard, &*self.shard.observer);
+        for call in calls {
+            outbox.refuse(call, refusal.clone());
+        }
+    }
+}
+
+/// Why the lead was not confirmed.
+enum Confirm {
+    NotLeader,
+    NoQuorum,
+    Stopped,
+}
+
+/// Refuses calls whose group has been torn down before they were proposed.
+pub fn refuse_torn_down(shard: &Shard, calls: Vec<Pending>) {
+    let mut outbox = Outbox::new(shard.shard, &*shard.observer);
+    for call in calls {
+        outbox.refuse(call, Refusal::definite(ErrorCode::Unavailable, "the replica is stopping"));
+    }
+}
+
+fn may_be_held(call: &Pending) -> bool {
+    call.wait_until.is_some_and(|until| until > Instant::now())
+}
+
+/// Hold until the running claim lapses; its record says when.
+fn hold_until(found: Option<&Record>) -> Verdict {
+    match found.map(|record| &record.state) {
+        Some(State::Claimed(claimed)) => Verdict::Hold(claimed.deadline),
+        _ => Verdict::Propose,
+    }
+}

@@ -1,0 +1,179 @@
+//! A shard's log time as its leader makes it. Pure: the clocks are arguments.
+//!
+//! The stamp is the last entry's time plus the boot time that passed here since that entry was
+//! received or stamped, at a rate between 0.95 and 1.05 towards the median wall clock of a quorum;
+//! with no such median, at rate 1. It never goes back. It jumps only at a cold start, when no
+//! replica that answers has been running since the last entry, by at most seven days; a longer
+//! jump is held at rate 1 and alarmed, since early expiry is the one thing that runs an operation
+//! twice.
+
+use hapax_core::LogTime;
+
+/// The longest jump that a cold start may make by itself, ms.
+pub const JUMP_MAX_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// A known point: this log time was current at this boot time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// The log time.
+    pub time: LogTime,
+    /// The boot clock of this machine then, ms.
+    pub boot_ms: u64,
+}
+
+/// The log time of one shard as this replica knows it.
+#[derive(Clone, Debug, Default)]
+pub struct ShardClock {
+    anchor: Option<Anchor>,
+    slew_carry: u64,
+}
+
+/// What a cold start did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColdStart {
+    /// Log time goes on from the wall clocks.
+    Jumped {
+        /// By how much, ms.
+        by_ms: u64,
+    },
+    /// The wall clocks ask for more than seven days: log time goes on from the last entry.
+    Held {
+        /// What they ask for, ms.
+        asked_ms: u64,
+    },
+}
+
+impl ShardClock {
+    /// The anchor, if any entry was received or stamped in this process's life.
+    #[must_use]
+    pub fn anchor(&self) -> Option<Anchor> {
+        self.anchor
+    }
+
+    /// The time of an entry that was just received, or a leader's stamp that was just heard.
+    /// Never moves the shown time back.
+    pub fn heard(&mut self, time: LogTime, boot_ms: u64) {
+        let shown = self.at_rate_one(boot_ms);
+        let time = shown.map_or(time, |shown| shown.max(time));
+        self.anchor = Some(Anchor { time, boot_ms });
+    }
+
+    /// The time now at rate 1, without stamping anything.
+    #[must_use]
+    pub fn at_rate_one(&self, boot_ms: u64) -> Option<LogTime> {
+        self.anchor.map(|anchor| anchor.time.after(boot_ms.saturating_sub(anchor.boot_ms)))
+    }
+
+    /// Stamps an entry: moves on by the boot time passed, slewed towards `median_wall_ms`.
+    /// Returns `None` while there is no anchor; see [`ShardClock::cold_start`].
+    pub fn stamp(&mut self, boot_ms: u64, median_wall_ms: Option<u64>) -> Option<LogTime> {
+        let anchor = self.anchor?;
+        let elapsed = boot_ms.saturating_sub(anchor.boot_ms);
+        let even = anchor.time.after(elapsed);
+        // A twentieth of what passed may be slewed; the remainder below 20 ms is carried so that
+        // many short steps slew as much as one long one.
+        let budget = elapsed + self.slew_carry;
+        let allowed = budget / 20;
+        let time = match median_wall_ms {
+            None => even,
+            Some(wall) if wall > even.0 => even.after(allowed.min(wall - even.0)),
+            Some(wall) => LogTime(even.0 - allowed.min(even.0 - wall).min(elapsed)),
+        };
+        self.slew_carry = budget % 20;
+        self.anchor = Some(Anchor { time, boot_ms });
+        Some(time)
+    }
+
+    /// Sets the first anchor of a shard whose replicas have all been down since `last`, its last
+    /// entry's time.
+    pub fn cold_start(&mut self, last: LogTime, median_wall_ms: u64, boot_ms: u64) -> ColdStart {
+        let asked = median_wall_ms.saturating_sub(last.0);
+        // A shard that never had an entry has no past to expire.
+        if last == LogTime::ZERO || asked <= JUMP_MAX_MS {
+            self.anchor = Some(Anchor { time: last.max(LogTime(median_wall_ms)), boot_ms });
+            return ColdStart::Jumped { by_ms: asked };
+        }
+        self.anchor = Some(Anchor { time: last, boot_ms });
+        ColdStart::Held { asked_ms: asked }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn anchored(time: u64, boot_ms: u64) -> ShardClock {
+        let mut clock = ShardClock::default();
+        clock.heard(LogTime(time), boot_ms);
+        clock
+    }
+
+    #[test]
+    fn without_a_median_it_runs_at_rate_one() {
+        let mut clock = anchored(1_000, 50);
+        assert_eq!(clock.stamp(1_050, None), Some(LogTime(2_000)));
+    }
+
+    #[test]
+    fn it_slews_at_most_a_twentieth_either_way() {
+        let mut ahead = anchored(0, 0);
+        assert_eq!(ahead.stamp(10_000, Some(3_600_000)), Some(LogTime(10_500)));
+        let mut behind = anchored(3_600_000, 0);
+        assert_eq!(behind.stamp(10_000, Some(0)), Some(LogTime(3_609_500)));
+    }
+
+    #[test]
+    fn many_short_steps_slew_as_much_as_a_long_one_and_never_go_back() {
+        let mut clock = anchored(1_000_000, 0);
+        let mut last = LogTime::ZERO;
+        for boot_ms in 1..=10_000 {
+            let time = clock.stamp(boot_ms, Some(0)).unwrap();
+            assert!(time >= last);
+            last = time;
+        }
+        assert_eq!(last, LogTime(1_009_500));
+    }
+
+    #[test]
+    fn it_stops_slewing_at_the_median() {
+        let mut clock = anchored(1_000, 0);
+        assert_eq!(clock.stamp(1_000, Some(2_010)), Some(LogTime(2_010)));
+        assert_eq!(clock.stamp(2_000, Some(2_990)), Some(LogTime(2_990)));
+    }
+
+    #[test]
+    fn a_boot_clock_that_stands_still_gives_the_same_stamp_again() {
+        let mut clock = anchored(1_000, 7);
+        assert_eq!(clock.stamp(7, Some(9_999)), Some(LogTime(1_000)));
+        assert_eq!(clock.stamp(3, Some(9_999)), Some(LogTime(1_000)));
+    }
+
+    #[test]
+    fn hearing_an_older_time_does_not_move_it_back() {
+        let mut clock = anchored(5_000, 0);
+        clock.heard(LogTime(1_000), 100);
+        assert_eq!(clock.at_rate_one(100), Some(LogTime(5_100)));
+    }
+
+    #[test]
+    fn a_cold_start_jumps_a_week_at_most() {
+        let day = 24 * 3600 * 1000;
+        let mut clock = ShardClock::default();
+        assert_eq!(clock.stamp(5, Some(5)), None);
+        assert_eq!(clock.cold_start(LogTime(day), 8 * day, 5), ColdStart::Jumped { by_ms: 7 * day });
+        assert_eq!(clock.stamp(5, None), Some(LogTime(8 * day)));
+        let mut clock = ShardClock::default();
+        assert_eq!(clock.cold_start(LogTime(day), 8 * day + 1, 5), ColdStart::Held { asked_ms: 7 * day + 1 });
+        assert_eq!(clock.stamp(5, None), Some(LogTime(day)));
+    }
+
+    #[test]
+    fn a_cold_start_never_goes_back_and_a_new_shard_takes_the_wall_clock() {
+        let mut clock = ShardClock::default();
+        clock.cold_start(LogTime(9_000), 4_000, 0);
+        assert_eq!(clock.stamp(0, None), Some(LogTime(9_000)));
+        let mut clock = ShardClock::default();
+        clock.cold_start(LogTime::ZERO, 1_800_000_000_000, 0);
+        assert_eq!(clock.stamp(0, None), Some(LogTime(1_800_000_000_000)));
+    }
+}
