@@ -123,8 +123,12 @@ fn short_writes_are_carried_on_with() {
 
 fn raw() -> impl Strategy<Value = Raw> {
     let len = prop_oneof![4 => 0..200_usize, 2 => 2000..4000_usize, 1 => 7000..8000_usize];
-    (0..4_u32, 0..16_u8, 0..8_u64, len)
-        .prop_map(|(group, kind, amount, len)| Raw { group, kind, amount, len })
+    (0..4_u32, 0..16_u8, 0..8_u64, len).prop_map(|(group, kind, amount, len)| Raw {
+        group,
+        kind,
+        amount,
+        len,
+    })
 }
 
 /// Batches, and after how many calls to the disk the power goes.
@@ -132,22 +136,36 @@ fn life() -> impl Strategy<Value = (Vec<Vec<Raw>>, u64, u64)> {
     (prop::collection::vec(prop::collection::vec(raw(), 1..6), 1..40), 0..160_u64, any::<u64>())
 }
 
+/// Lives one after another on one disk, each ended by a loss of power and checked against the model.
+fn live(lives: Vec<(Vec<Vec<Raw>>, u64, u64)>, idle: IdleMark) {
+    let disk = SimDisk::new();
+    let mut world = World::new();
+    for (batches, power_off_after, seed) in lives {
+        let mut history = History::starting_with(world);
+        disk.power_off_at(disk.ops() + power_off_after);
+        if let Ok(node) = Node::open(&disk, small(), idle) {
+            let _through = batches.iter().all(|batch| history.run_batch(&node, batch));
+        }
+        disk.crash(seed);
+        world = history.check(&disk, &small(), "a life");
+    }
+}
+
+#[test]
+fn a_segment_whose_first_write_was_torn_is_not_missed_later() {
+    // The random lives found this: the mark of the very first write survived, its record did not. The write
+    // was cut, but its segment was still counted, and the next one did not name it as its predecessor.
+    let one = || vec![vec![Raw { group: 0, kind: 0, amount: 0, len: 600 }]];
+    for seed in 0..256 {
+        live(vec![(one(), 4, seed), (one(), 9, 0), (one(), 40, 0)], IdleMark::Never);
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_calls_and_any_crashes_agree_with_the_model(lives in prop::collection::vec(life(), 1..5), idle: bool) {
-        let idle = if idle { IdleMark::AtOnce } else { IdleMark::Never };
-        let disk = SimDisk::new();
-        let mut world = World::new();
-        for (batches, power_off_after, seed) in lives {
-            let mut history = History::starting_with(world);
-            disk.power_off_at(disk.ops() + power_off_after);
-            if let Ok(node) = Node::open(&disk, small(), idle) {
-                let _through = batches.iter().all(|batch| history.run_batch(&node, batch));
-            }
-            disk.crash(seed);
-            world = history.check(&disk, &small(), "a life");
-        }
+        live(lives, if idle { IdleMark::AtOnce } else { IdleMark::Never });
     }
 }

@@ -5,15 +5,16 @@
 //! is never cut: the groups that may have lost a record by it are quarantined. Opening twice gives the same.
 
 use std::collections::BTreeMap;
+use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk::{self, Disk, DiskFile, OpenMode};
 
 use super::error::LogError;
-use super::format::Place;
+use super::format::{Place, SegmentHeader};
 use super::replay::Replay;
-use super::scan::{Damage, Harmed, Scan, scan};
+use super::scan::{Damage, Harmed, Scan, Write, scan};
 use super::segment::FileName;
 use super::types::GroupId;
 
@@ -66,6 +67,20 @@ impl Opened {
     }
 }
 
+impl Opened {
+    /// Writes the header that a crash tore off the segment's first write, so that it does not count as damage
+    /// later. All that it says is known from that write.
+    fn write_header(&self, first: &Write) -> Result<(), LogError> {
+        let segment_bytes = self.file.len().map_err(LogError::io("measure a segment"))?;
+        // A write starts on a block of at most 64 KiB, and the first one behind the first block.
+        let block_bytes = u32::try_from(first.start).unwrap_or(u32::MAX);
+        let previous_end = first.mark.synced_end;
+        let header = SegmentHeader { segment: self.id, block_bytes, segment_bytes, previous_end }.encode();
+        disk::write_all_at(self.file.as_ref(), &mut [IoSlice::new(&header)], 0)
+            .map_err(LogError::io("write a segment header again"))
+    }
+}
+
 /// Reads the log in `dir`.
 ///
 /// # Errors
@@ -105,30 +120,41 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, LogError
     })
 }
 
-/// The newest segment that holds a write, with its bytes.
+/// The newest segment that holds an accepted write, with its bytes.
+#[derive(Default)]
 struct Newest {
+    /// Its writes, without those that were cut.
     scan: Scan,
     bytes: Vec<u8>,
-    /// Ids of newer segments without a write: they were being created when the power went.
+    /// Damage before the end of what was synced.
+    damages: Vec<Damage>,
+    /// Ids of newer segments whose only write was cut: they were being created when the power went.
     unborn: Vec<u64>,
-    /// What the headers of the unborn say was synced.
+    /// The furthest place that is known to have been synced.
     synced_end: Place,
+    /// Whether the header was torn off an otherwise whole first write.
+    lacks_header: bool,
 }
 
-/// Finds the newest segment that holds a write, and takes the unborn ones from `logs`.
+/// Finds the newest segment that holds an accepted write, and takes the unborn ones from `logs`. What an unborn
+/// one says was synced still counts: it tells a torn tail of the one before it from damage.
 fn find_newest(disk: &dyn Disk, dir: &Path, logs: &mut Vec<u64>) -> Result<Newest, LogError> {
-    let mut newest =
-        Newest { scan: Scan::default(), bytes: Vec::new(), unborn: Vec::new(), synced_end: Place::default() };
+    let mut newest = Newest::default();
     while let Some(id) = logs.last().copied() {
-        let opened = Opened::open(disk, dir, id)?;
-        let bytes = opened.read(SEGMENT_BYTES_MAX)?;
-        let scanned = scan(id, &bytes, None)?;
-        if !scanned.writes.is_empty() {
-            newest.scan = scanned;
-            newest.bytes = bytes;
+        let bytes = Opened::open(disk, dir, id)?.read(SEGMENT_BYTES_MAX)?;
+        let end = (newest.synced_end.segment == id).then_some(newest.synced_end.offset);
+        let mut found = scan(id, &bytes, end)?;
+        newest.synced_end = newest.synced_end.max(found.synced_end());
+        let (synced, torn): (Vec<_>, Vec<_>) =
+            found.damages.drain(..).partition(|damage| damage.at < newest.synced_end);
+        let harmful = torn.iter().filter(|damage| damage.harmed != Harmed::Nobody);
+        let cut = harmful.map(|damage| damage.at.offset).min();
+        found.writes.retain(|write| cut.is_none_or(|cut| write.start < cut));
+        if !found.writes.is_empty() || end.is_some() {
+            newest.lacks_header = torn.iter().any(|damage| damage.harmed == Harmed::Nobody);
+            (newest.scan, newest.bytes, newest.damages) = (found, bytes, synced);
             break;
         }
-        newest.synced_end = newest.synced_end.max(scanned.synced_end());
         newest.unborn.push(id);
         logs.pop();
     }
@@ -186,22 +212,19 @@ impl Reader<'_> {
         }
     }
 
-    /// Replays the newest segment up to where it was cut short, and makes durable what is accepted: a write
-    /// may be readable only because the machine did not go down with the process.
+    /// Replays the newest segment, and makes durable what is accepted: a write may be readable only because
+    /// the machine did not go down with the process.
     fn read_newest(&mut self, opened: Option<&Opened>, newest: Newest) -> Result<(Place, bool), LogError> {
-        let Newest { scan: mut newest, bytes, synced_end, .. } = newest;
-        let synced_end = synced_end.max(newest.synced_end());
-        let Some(opened) = opened else { return Ok((synced_end, false)) };
-        let (synced, torn): (Vec<_>, Vec<_>) =
-            newest.damages.drain(..).partition(|damage| damage.at < synced_end);
-        self.damages.extend(synced);
-        let cut =
-            torn.iter().filter(|damage| damage.harmed != Harmed::Nobody).map(|damage| damage.at.offset).min();
-        newest.writes.retain(|write| cut.is_none_or(|cut| write.start < cut));
-        self.replay.apply(opened.id, &bytes, &newest.writes);
+        let Some(opened) = opened else { return Ok((newest.synced_end, false)) };
+        self.damages.extend(newest.damages);
+        self.replay.apply(opened.id, &newest.bytes, &newest.scan.writes);
+        let writes = &newest.scan.writes;
+        if let Some(first) = writes.first().filter(|_| newest.lacks_header) {
+            opened.write_header(first)?;
+        }
         opened.file.sync_data().map_err(LogError::io("sync what was recovered"))?;
         self.disk.sync_dir(self.dir).map_err(LogError::io("sync the log's directory"))?;
-        let Some(last) = newest.writes.last() else { return Ok((synced_end, true)) };
+        let Some(last) = writes.last() else { return Ok((newest.synced_end, true)) };
         Ok((Place { segment: opened.id, offset: last.end }, last.mark.records > 0))
     }
 }

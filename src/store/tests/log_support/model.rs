@@ -153,7 +153,8 @@ impl History {
         let results = node.run(join_in_order(calls));
         let acked = results.iter().take_while(|result| result.is_ok()).count();
         self.acked += acked;
-        let after = results.iter().zip(weak).skip(acked).filter(|(result, weak)| result.is_ok() && !weak).count();
+        let after =
+            results.iter().zip(weak).skip(acked).filter(|(result, weak)| result.is_ok() && !weak).count();
         assert_eq!(after, 0, "nothing is acknowledged after something failed");
         acked == results.len()
     }
@@ -211,13 +212,14 @@ fn summary(world: &World) -> String {
         let ends = [group.entries.first(), group.entries.last()].map(|entry| {
             entry.map_or_else(String::new, |e| format!("{}/{} ({})", e.term, e.index, e.payload.len()))
         });
-        let purged = group.purged.map_or_else(String::new, |purged| format!("{}/{}", purged.term, purged.index));
+        let purged =
+            group.purged.map_or_else(String::new, |purged| format!("{}/{}", purged.term, purged.index));
         format!("[{}: purged {purged}, {} to {}, {:?}]", id.shard, ends[0], ends[1], group.vote)
     };
     world.iter().map(group).collect()
 }
 
-fn observe_group(group: &GroupLog) -> Expected {
+pub(crate) fn observe_group(group: &GroupLog) -> Expected {
     let state = group.state().expect("a crash quarantines nobody");
     let found =
         Expected { purged: state.purged, entries: read_all(group).expect("readable"), vote: state.vote };
