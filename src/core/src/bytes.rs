@@ -1,7 +1,7 @@
 //! The byte form that values share on disk and on the wire.
 //!
 //! Structures are encoded field by field in the order of their definition. Every enum that is
-//! encoded has an explicit one-byte tag, written with [`tagged!`]: a tag is frozen once released
+//! encoded has an explicit one-byte tag, written with [`tagged!`](crate::tagged): a tag is frozen once released
 //! and never used again for something else. The configuration (endianness, limits, version byte)
 //! belongs to the codec module of the crate that does the encoding.
 
