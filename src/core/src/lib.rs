@@ -6,7 +6,10 @@
 //! comes back.
 //!
 //! Reading order: [`address`] (what a record is about), [`record`] (what is kept), [`command`]
-//! (what changes it), [`reply`] (what is said about it), [`policy`] (with which numbers).
+//! (what changes it), [`reply`] (what is said about it), [`policy`] (with which numbers); then
+//! [`mod@transition`] (what one command does), [`shard_state`] (what an entry does), [`read`] (what
+//! needs no entry), and beside them [`mod@resolve_request`], [`quota`] and [`prevented`] (what a
+//! leader does before and after).
 
 pub mod address;
 pub mod bytes;

@@ -82,20 +82,29 @@ impl Record {
         }
     }
 
-    /// This record in another state.
+    /// This record in another state. (Field by field: a clone would copy the old state too.)
     pub(crate) fn with_state(&self, state: State) -> Self {
-        Self { state, ..self.clone() }
+        Self {
+            fingerprint: self.fingerprint,
+            fields: self.fields.clone(),
+            incarnation: self.incarnation,
+            token: self.token,
+            nonce: self.nonce,
+            attempt: self.attempt,
+            principal: self.principal.clone(),
+            first_trace: self.first_trace.clone(),
+            value: self.value,
+            label: self.label.clone(),
+            terms: self.terms,
+            resolution: self.resolution.clone(),
+            state,
+        }
     }
 
     /// This record with nothing left but the memory of it.
     pub(crate) fn with_spent(&self, spent: Spent) -> Self {
-        Self {
-            fields: Fields::default(),
-            first_trace: None,
-            label: None,
-            state: State::Spent(spent),
-            ..self.clone()
-        }
+        let fields = Fields::default();
+        Self { fields, first_trace: None, label: None, ..self.with_state(State::Spent(spent)) }
     }
 
     /// What the memory holds once a completed record's retention has ended.

@@ -137,3 +137,43 @@ fn a_rule_must_name_a_tenant_an_operation_and_no_pair_twice() {
     let twice = vec![rule("acme", Some("pay"), 1000), rule("acme", Some("pay"), 1000)];
     assert!(refused(twice).starts_with("rules[1].tenant: an earlier rule"));
 }
+
+#[test]
+fn a_table_is_written_as_toml_with_what_it_does_not_say_left_out() {
+    let text = r#"
+        [default]
+        lease_ms = 5000
+
+        [[rules]]
+        tenant = "acme/m1"
+        operation = "pay"
+        on_lapse = "always_in_doubt"
+        mode = "observe"
+        fingerprint = "optional"
+        max_inflight = 10
+    "#;
+    let table: PolicyTable = toml::from_str(text).unwrap();
+    assert_eq!(table.default, Policy { lease_ms: 5000, ..Policy::default() });
+    let rule = &table.rules[0];
+    assert_eq!((rule.tenant.as_str(), rule.operation.as_deref()), ("acme/m1", Some("pay")));
+    let expected = Policy {
+        on_lapse: OnLapse::AlwaysInDoubt,
+        mode: Mode::Observe,
+        fingerprint: FingerprintRule::Optional,
+        max_inflight: Some(10),
+        ..Policy::default()
+    };
+    assert_eq!(rule.policy, expected);
+    let again: PolicyTable = toml::from_str(&toml::to_string(&table).unwrap()).unwrap();
+    assert_eq!(again, table);
+}
+
+#[test]
+fn an_unknown_or_missing_field_is_refused_by_its_name() {
+    let refused = |text: &str| toml::from_str::<PolicyTable>(text).unwrap_err().to_string();
+    assert!(refused("[default]\nlease = 5").contains("`lease`"));
+    assert!(refused("[[rules]]\ntenant = \"acme\"\nleese_ms = 5").contains("leese_ms"));
+    assert!(refused("[[rules]]\nlease_ms = 5").contains("tenant"));
+    assert!(refused("[[rules]]\ntenant = \"acme\"\nmode = \"maybe\"").contains("maybe"));
+    assert!(refused("rule = []").contains("`rule`"));
+}
