@@ -227,8 +227,10 @@ fn a_recycled_segment_that_was_never_begun_holds_nothing() {
     }
 }
 
+type Cut = fn(&mut Vec<u8>, usize);
+
 /// How a tail may look from the cut on.
-const TAILS: [(&str, fn(&mut Vec<u8>, usize)); 3] = [
+const TAILS: [(&str, Cut); 3] = [
     ("shortened", |bytes, cut| bytes.truncate(cut)),
     ("zeros", |bytes, cut| bytes[cut..].fill(0)),
     ("garbage", |bytes, cut| bytes[cut..].fill(0xa5)),

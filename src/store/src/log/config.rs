@@ -97,7 +97,7 @@ impl LogConfig {
         if !self.block_bytes.is_power_of_two() || !(512..=65536).contains(&self.block_bytes) {
             return Err(LogError::Config("block_bytes must be a power of two of 512 to 65536"));
         }
-        if self.segment_bytes % u64::from(self.block_bytes) != 0 || self.segment_bytes > 1 << 30 {
+        if !self.segment_bytes.is_multiple_of(u64::from(self.block_bytes)) || self.segment_bytes > 1 << 30 {
             return Err(LogError::Config("segment_bytes must be whole blocks and at most 1 GiB"));
         }
         if self.segment_bytes < self.write_bytes_worst() + u64::from(self.block_bytes) {

@@ -105,18 +105,18 @@ impl Mem {
 
     /// Whether entries starting at `first` may be appended: anything may start an empty log.
     pub(super) fn check_follows(&self, entries: &[LogEntry]) -> Result<(), LogError> {
-        let mut expected = match (self.last(), entries.first()) {
+        let first = match (self.last(), entries.first()) {
             (Some(last), _) => last.index.saturating_add(1),
             (None, Some(entry)) => entry.index,
             (None, None) => return Ok(()),
         };
-        for entry in entries {
-            if entry.index != expected || expected == u64::MAX {
-                return Err(LogError::OutOfOrder { expected, found: entry.index });
-            }
-            expected += 1;
+        // The highest index is never given out, so that "one behind" always exists.
+        let out_of_order =
+            |(expected, entry): &(u64, &LogEntry)| entry.index != *expected || *expected == u64::MAX;
+        match (first..u64::MAX).chain([u64::MAX]).zip(entries).find(out_of_order) {
+            Some((expected, entry)) => Err(LogError::OutOfOrder { expected, found: entry.index }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The number that the next pushed entry will get.

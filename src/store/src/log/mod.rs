@@ -230,7 +230,7 @@ fn judge(
     let before = replay.judged.as_ref().map(|judged| judged.value).unwrap_or_default();
     let (mut harmed, doubt) = recover::harm(damages, &replay.known(), before.up_to);
     let doubt = doubt || before.doubt;
-    for (group, trouble) in replay.into_groups(&shared.segments) {
+    for (group, trouble) in replay.take_groups(&shared.segments) {
         shared.groups.write().insert(group.id, Arc::clone(&group));
         if let Some(reason) = harmed.remove(&group.id).or(trouble) {
             shared.quarantine(&group, &reason);

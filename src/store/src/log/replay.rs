@@ -90,7 +90,7 @@ impl Replay {
 
     /// Builds the groups, counting what they hold as live. Says why a group must be quarantined, where its
     /// entries do not fit together.
-    pub(super) fn into_groups(&mut self, segments: &Segments) -> Vec<(Arc<Group>, Option<Arc<str>>)> {
+    pub(super) fn take_groups(&mut self, segments: &Segments) -> Vec<(Arc<Group>, Option<Arc<str>>)> {
         let build = |(id, gathered): (GroupId, Gathered)| {
             let group = Group::new(id);
             let trouble = gathered.fill(&mut group.mem.lock(), segments);
@@ -103,6 +103,11 @@ impl Replay {
 impl Gathered {
     fn entry(&mut self, position: LogPosition, at: Located, rewritten: bool) {
         let LogPosition { term, index } = position;
+        if index == u64::MAX {
+            // Never given out.
+            self.conflict.get_or_insert(index);
+            return;
+        }
         if self.purged.as_ref().is_some_and(|purged| index <= purged.value.index) {
             // Only a copy may come behind the purge that it was already subject to.
             if !rewritten {
@@ -127,15 +132,9 @@ impl Gathered {
 
     fn gap(&self) -> Option<u64> {
         let first = self.entries.first_key_value().map(|(index, _)| *index);
-        let mut expected =
-            self.purged.as_ref().map(|purged| purged.value.index.saturating_add(1)).or(first)?;
-        for index in self.entries.keys() {
-            if *index != expected {
-                return Some(expected);
-            }
-            expected += 1;
-        }
-        None
+        let first = self.purged.as_ref().map(|purged| purged.value.index.saturating_add(1)).or(first)?;
+        let mut expected = first..;
+        self.entries.keys().find_map(|index| expected.next().filter(|expected| expected != index))
     }
 
     fn fill(self, mem: &mut Mem, segments: &Segments) -> Option<Arc<str>> {

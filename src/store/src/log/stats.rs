@@ -16,7 +16,7 @@ pub struct LogStats {
     pub syncs: u64,
     /// Of the writes, those without a record, made when the log idles or a segment is given up.
     pub marks: u64,
-    /// Bytes written, with headers and padding.
+    /// Bytes written, with headers and padding, but without the headers of segments.
     pub bytes: u64,
     /// Records written, of any kind.
     pub records: u64,

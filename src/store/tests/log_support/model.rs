@@ -168,14 +168,13 @@ impl History {
             observe(&node)
         };
         let allowed = &self.worlds[self.acked..];
-        if !allowed.iter().any(|world| visible(world) == found) {
-            let worlds: Vec<String> = allowed.iter().map(summary).collect();
-            panic!(
-                "{context}: not a world after {} calls or more.\nfound {}\nof {worlds:#?}",
-                self.acked,
-                summary(&found)
-            );
-        }
+        assert!(
+            allowed.iter().any(|world| visible(world) == found),
+            "{context}: not a world after {} calls or more.\nfound {}\nof {:#?}",
+            self.acked,
+            summary(&found),
+            allowed.iter().map(summary).collect::<Vec<_>>(),
+        );
         let node = Node::open(disk, config.clone(), IdleMark::Never).expect("it opens again");
         assert_eq!(observe(&node), found, "{context}: opened twice");
         found
