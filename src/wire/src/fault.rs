@@ -115,7 +115,8 @@ impl EncodeFault {
         }
     }
 
-    /// What to tell the caller whose message it was.
+    /// What to tell the caller whose message it was. It is definite, and so for what was never
+    /// sent only: of the answers none but a listing can be too large, and a listing changes nothing.
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         let field = match self {

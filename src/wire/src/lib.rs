@@ -22,6 +22,24 @@
 //!
 //! **Hostile input**: a length is checked before anything is reserved for it, memory grows with
 //! the bytes that really came, lists and texts have bounds, and nothing here panics on a byte.
+//!
+//! ```
+//! use hapax_wire::client::{Ping, ToServer};
+//! use hapax_wire::{Decoder, Message, limits};
+//!
+//! // The sender appends as many frames as it likes, then writes the buffer once.
+//! let mut out = bytes::BytesMut::new();
+//! Ping { nonce: 1 }.put(&mut out)?;
+//! Ping { nonce: 2 }.put(&mut out)?;
+//!
+//! // The receiver reads into `decoder.buffer()` and polls until no whole frame is left.
+//! let mut decoder = Decoder::new(limits::CLIENT_FRAME_BYTES);
+//! decoder.buffer().extend_from_slice(&out);
+//! while let Some(frame) = decoder.poll()? {
+//!     assert!(matches!(ToServer::take(&frame)?, ToServer::Ping(_)));
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod codec;
 

@@ -6,10 +6,10 @@ use crate::fault::FrameFault;
 use crate::limits::HEADER_BYTES;
 use bytes::{Buf, BytesMut};
 
-/// What a read asks room for when nothing else is known.
-const READ_BYTES: usize = 16 * 1024;
-/// The least that a read into an unfinished large frame asks room for.
-const GROW_BYTES: usize = 64 * 1024;
+/// What the first reads make room for: enough for a handshake and for an idle connection.
+const READ_MIN_BYTES: usize = 8 * 1024;
+/// What the reads of a busy connection make room for.
+const READ_MAX_BYTES: usize = 64 * 1024;
 
 /// Takes bytes as they come and gives frames.
 ///
@@ -22,6 +22,8 @@ const GROW_BYTES: usize = 64 * 1024;
 pub struct Decoder {
     buffer: BytesMut,
     limit_bytes: usize,
+    /// What the next read makes room for; doubles whenever a read took all the room it had.
+    read_bytes: usize,
     /// The header at the start of the buffer, once it was read and passed.
     header: Option<Header>,
     fault: Option<FrameFault>,
@@ -31,7 +33,7 @@ impl Decoder {
     /// A decoder that refuses frames over `limit_bytes`, header included; see [`crate::limits`].
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
-        Self { buffer: BytesMut::new(), limit_bytes, header: None, fault: None }
+        Self { buffer: BytesMut::new(), limit_bytes, read_bytes: READ_MIN_BYTES, header: None, fault: None }
     }
 
     /// Changes the limit from the next header on: raised once the handshake is done.
@@ -41,10 +43,16 @@ impl Decoder {
 
     /// The buffer to read into, with room for at least one useful read. Append only.
     pub fn buffer(&mut self) -> &mut BytesMut {
-        let missing = self.missing();
-        let room =
-            if missing <= READ_BYTES { READ_BYTES } else { missing.min(self.buffer.len().max(GROW_BYTES)) };
-        self.buffer.reserve(room);
+        let held = self.buffer.len();
+        let spare = self.buffer.capacity() - held;
+        if spare == 0 && held > 0 {
+            self.read_bytes = READ_MAX_BYTES.min(self.read_bytes * 2);
+        }
+        // Of a large frame no more than has come already is made room for at once.
+        let wanted = self.missing().min(held.max(READ_MAX_BYTES)).max(self.read_bytes / 4);
+        if spare < wanted {
+            self.buffer.reserve(wanted.max(self.read_bytes));
+        }
         &mut self.buffer
     }
 

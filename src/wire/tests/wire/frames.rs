@@ -192,6 +192,30 @@ fn there_is_always_room_to_read_into() {
     assert_eq!(decoder.poll().unwrap().unwrap().body.len(), 300_000);
 }
 
+/// How many reads of what is offered a stream takes, and the most room that was held for it.
+fn read_through(stream: &[u8]) -> (usize, usize) {
+    let mut decoder = Decoder::new(PEER_FRAME_BYTES);
+    let (mut rest, mut reads, mut room_bytes) = (stream, 0, 0);
+    while !rest.is_empty() {
+        let buffer = decoder.buffer();
+        room_bytes = room_bytes.max(buffer.capacity());
+        let (read, later) = rest.split_at(rest.len().min(buffer.capacity() - buffer.len()));
+        buffer.extend_from_slice(read);
+        (rest, reads) = (later, reads + 1);
+        drain(&mut decoder);
+    }
+    (reads, room_bytes)
+}
+
+#[test]
+fn a_busy_connection_reads_much_at_once_and_an_idle_one_holds_little() {
+    let frame = frame_of(5, &[1; 200]);
+    let (reads, room_bytes) = read_through(&frame);
+    assert!(reads == 1 && room_bytes <= 16 * 1024, "{reads} reads, {room_bytes} bytes");
+    let (reads, room_bytes) = read_through(&frame.repeat(50_000));
+    assert!(reads <= 500 && room_bytes <= 256 * 1024, "{reads} reads, {room_bytes} bytes");
+}
+
 #[test]
 fn every_cut_of_every_frame_is_waited_for() {
     for (name, sample) in samples::all() {
