@@ -199,6 +199,10 @@ impl Client {
         &self.inner.env
     }
 
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub(crate) fn until(&self, now: Instant, wait: Duration) -> Until {
         let wait = (!wait.is_zero()).then(|| now + wait);
         Until { deadline: wait.unwrap_or(now) + self.timeout, wait }

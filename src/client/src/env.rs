@@ -110,6 +110,13 @@ impl Env {
         self.network.connect(addr).await
     }
 
+    /// Starts a task that nobody waits for; not at all where no runtime is left to run it.
+    pub(crate) fn spawn_on(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.spawn(task).let_go();
+        }
+    }
+
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Task {
         Task(Some(tokio::spawn(task)))
     }

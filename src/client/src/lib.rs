@@ -8,6 +8,7 @@ mod config;
 mod digest;
 pub mod env;
 mod error;
+mod execute;
 pub mod fingerprint;
 pub mod keys;
 mod link;
@@ -22,6 +23,7 @@ pub use claim::ClaimRequest;
 pub use client::{Client, Counters, NodeReport};
 pub use config::{CACHE_KEEP_MAX, CacheConfig, ClientConfig};
 pub use error::Error;
+pub use execute::{Ending, Execute, ExecuteError, Executed, Execution, Fresh, HoldError, Raw, Replay};
 pub use listing::{ListRequest, Listing, ShardPage};
 pub use reply::{
     ClaimReply, CompleteReply, ForgetReply, GetReply, ReleaseReply, RenewReply, Replied, ResolveReply,

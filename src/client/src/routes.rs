@@ -82,9 +82,8 @@ impl Routes {
         {
             return Some(Arc::clone(leader));
         }
-        let others: Vec<&Addr> = (state.replicas.get(at)?.iter().chain(&state.nodes))
-            .filter(|addr| avoid != Some(addr))
-            .collect();
+        let others: Vec<&Addr> =
+            (state.replicas.get(at)?.iter().chain(&state.nodes)).filter(|addr| avoid != Some(addr)).collect();
         match others.get(tries % others.len().max(1)) {
             Some(addr) => Some(Arc::clone(addr)),
             None => avoid.cloned(),

@@ -7,11 +7,11 @@ use hapax_core::{LogTime, Nonce, Request};
 use std::collections::HashSet;
 use std::time::Duration;
 
-pub fn spent() -> Reply {
+pub(crate) fn spent() -> Reply {
     Reply::Spent(SpentReply { class: None, completed_at: LogTime(5) })
 }
 
-pub fn claim(key: &str) -> ClaimRequest {
+pub(crate) fn claim(key: &str) -> ClaimRequest {
     ClaimRequest::new(address("t", "o", key).expect("well formed"))
 }
 
@@ -20,7 +20,7 @@ async fn claimed(client: &Client, key: &str) -> ClaimReply {
 }
 
 /// The nonces of all copies of claims that arrived.
-pub fn nonces(world: &World) -> HashSet<Nonce> {
+pub(crate) fn nonces(world: &World) -> HashSet<Nonce> {
     let nonce = |request: &Request| match &request.ask {
         hapax_core::Ask::Claim(ask) => Some(ask.nonce),
         _ => None,
@@ -117,7 +117,7 @@ async fn a_lost_leader_without_a_hint_is_learnt_from_the_table() {
     claimed(&client, "a").await;
     assert_eq!(nodes_asked(&world).first(), Some(&0));
     assert_eq!(nodes_asked(&world).last(), Some(&2));
-    assert!(world.count(|event| matches!(event, Event::TableAsk { .. })) > 3, "the table was asked for again");
+    assert!(world.count(|event| matches!(event, Event::TableAsk)) > 3, "the table was asked for again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,21 +21,21 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// The cluster that every scripted node says it belongs to.
-pub const CLUSTER: ClusterId = ClusterId([7; 16]);
+pub(crate) const CLUSTER: ClusterId = ClusterId([7; 16]);
 
 /// A call as it arrived.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub node: usize,
-    pub conn: u64,
-    pub id: u64,
-    pub deadline_ms: u32,
-    pub at: Instant,
-    pub request: Request,
+pub(crate) struct Seen {
+    pub(crate) node: usize,
+    pub(crate) conn: u64,
+    pub(crate) id: u64,
+    pub(crate) deadline_ms: u32,
+    pub(crate) at: Instant,
+    pub(crate) request: Request,
 }
 
 /// What a node does about a call.
-pub enum Act {
+pub(crate) enum Act {
     Reply(Reply),
     /// Nothing, ever.
     Silence,
@@ -51,40 +51,44 @@ pub enum Act {
 
 /// What arrived, in order.
 #[derive(Clone, Debug)]
-pub enum Event {
-    Connected { node: usize },
+pub(crate) enum Event {
+    Connected,
     Hello { cluster: Option<ClusterId> },
     Frame { calls: usize },
-    Call(Seen),
+    Call(Box<Seen>),
     Cancel { conn: u64, id: u64 },
-    Ping { node: usize },
-    TableAsk { node: usize },
+    Ping,
+    TableAsk,
     Closed { node: usize },
 }
 
 type Script = Box<dyn FnMut(&Seen) -> Act + Send>;
 
 /// The scripted cluster.
-pub struct World {
+pub(crate) struct World {
     script: Mutex<Script>,
-    pub table: Mutex<ShardTable>,
+    pub(crate) table: Mutex<ShardTable>,
     events: Mutex<Vec<Event>>,
     changed: watch::Sender<u64>,
     addrs: Mutex<Vec<String>>,
     conns: AtomicU64,
     /// Answers the hello with this refusal.
-    pub refuse: Mutex<Option<Refusal>>,
+    pub(crate) refuse: Mutex<Option<Refusal>>,
     /// Refuses connections and closes the ones there are.
-    pub down: watch::Sender<Vec<bool>>,
+    pub(crate) down: watch::Sender<Vec<bool>>,
     /// Answers no pings.
-    pub mute: Mutex<bool>,
+    pub(crate) mute: Mutex<bool>,
     /// Sent to every connection of a node.
     push: tokio::sync::broadcast::Sender<ShardTable>,
 }
 
 impl World {
     /// In-memory nodes, all shards led by node 0.
-    pub fn new(nodes: usize, shards: u32, script: impl FnMut(&Seen) -> Act + Send + 'static) -> Arc<Self> {
+    pub(crate) fn new(
+        nodes: usize,
+        shards: u32,
+        script: impl FnMut(&Seen) -> Act + Send + 'static,
+    ) -> Arc<Self> {
         let addrs: Vec<String> = (0..nodes).map(|node| format!("node-{node}:1")).collect();
         let world = Self {
             script: Mutex::new(Box::new(script)),
@@ -102,7 +106,11 @@ impl World {
     }
 
     /// The same over loopback sockets with free ports.
-    pub async fn over_tcp(nodes: usize, shards: u32, script: impl FnMut(&Seen) -> Act + Send + 'static) -> Arc<Self> {
+    pub(crate) async fn over_tcp(
+        nodes: usize,
+        shards: u32,
+        script: impl FnMut(&Seen) -> Act + Send + 'static,
+    ) -> Arc<Self> {
         let world = Self::new(nodes, shards, script);
         let mut addrs = Vec::new();
         for node in 0..nodes {
@@ -121,48 +129,48 @@ impl World {
         world
     }
 
-    pub fn addr(&self, node: usize) -> String {
+    pub(crate) fn addr(&self, node: usize) -> String {
         self.addrs.lock()[node].clone()
     }
 
-    pub fn script(&self, script: impl FnMut(&Seen) -> Act + Send + 'static) {
+    pub(crate) fn script(&self, script: impl FnMut(&Seen) -> Act + Send + 'static) {
         *self.script.lock() = Box::new(script);
     }
 
-    pub fn config(&self) -> ClientConfig {
+    pub(crate) fn config(&self) -> ClientConfig {
         ClientConfig::new(self.addrs.lock().iter().cloned())
     }
 
     /// A client of this world's in-memory nodes.
-    pub async fn client(self: &Arc<Self>, config: ClientConfig) -> Result<Client, Error> {
+    pub(crate) async fn client(self: &Arc<Self>, config: ClientConfig) -> Result<Client, Error> {
         let env = Env::new(Wall, Counting::default(), InMemory(Arc::clone(self)));
         Client::connect_in(config, env).await
     }
 
     /// A client with the defaults.
-    pub async fn default_client(self: &Arc<Self>) -> Client {
+    pub(crate) async fn default_client(self: &Arc<Self>) -> Client {
         self.client(self.config()).await.expect("the scripted nodes welcome it")
     }
 
-    pub fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<Event> {
         self.events.lock().clone()
     }
 
-    pub fn calls(&self) -> Vec<Seen> {
+    pub(crate) fn calls(&self) -> Vec<Seen> {
         let calls = self.events().into_iter().filter_map(|event| match event {
-            Event::Call(seen) => Some(seen),
+            Event::Call(seen) => Some(*seen),
             _ => None,
         });
         calls.collect()
     }
 
     /// How many events satisfy `which`.
-    pub fn count(&self, which: impl Fn(&Event) -> bool) -> usize {
+    pub(crate) fn count(&self, which: impl Fn(&Event) -> bool) -> usize {
         self.events.lock().iter().filter(|event| which(event)).count()
     }
 
     /// Waits until so many events satisfy `which`.
-    pub async fn until(&self, count: usize, which: impl Fn(&Event) -> bool) {
+    pub(crate) async fn until(&self, count: usize, which: impl Fn(&Event) -> bool) {
         let mut changed = self.changed.subscribe();
         let reached = async {
             while self.count(&which) < count {
@@ -170,18 +178,17 @@ impl World {
             }
         };
         let limit = Duration::from_secs(600);
-        tokio::time::timeout(limit, reached).await.unwrap_or_else(|_| {
-            panic!("only {} of {count} events came: {:?}", self.count(&which), self.events())
-        });
+        let came = tokio::time::timeout(limit, reached).await.is_ok();
+        assert!(came, "only {} of {count} events came: {:?}", self.count(&which), self.events());
     }
 
     /// Takes a node down or up: its connections are closed, new ones refused.
-    pub fn set_down(&self, node: usize, down: bool) {
+    pub(crate) fn set_down(&self, node: usize, down: bool) {
         self.down.send_modify(|nodes| nodes[node] = down);
     }
 
     /// Sends a table unasked on every connection.
-    pub fn push_table(&self, table: ShardTable) {
+    pub(crate) fn push_table(&self, table: ShardTable) {
         *self.table.lock() = table.clone();
         let _nobody_may_be_connected = self.push.send(table);
     }
@@ -213,7 +220,7 @@ fn table(addrs: &[String], shards: u32) -> ShardTable {
 /// One connection of a scripted node.
 async fn serve(world: Arc<World>, node: usize, stream: impl Stream + 'static) {
     let conn = world.conns.fetch_add(1, Ordering::Relaxed);
-    world.note(Event::Connected { node });
+    world.note(Event::Connected);
     let mut down = world.down.subscribe();
     tokio::select! {
         _ = down.wait_for(|nodes| nodes[node]) => {}
@@ -289,11 +296,11 @@ fn hear(world: &World, node: usize, conn: u64, message: ToServer, say: &mpsc::Un
             }
         }
         ToServer::TableAsk(ask) => {
-            world.note(Event::TableAsk { node });
+            world.note(Event::TableAsk);
             tell(ToClient::Table(wire::Table { id: ask.id, table: world.table.lock().clone() }));
         }
         ToServer::Ping(ping) => {
-            world.note(Event::Ping { node });
+            world.note(Event::Ping);
             if !*world.mute.lock() {
                 tell(ToClient::Pong(wire::Pong { nonce: ping.nonce }));
             }
@@ -306,7 +313,7 @@ fn hear(world: &World, node: usize, conn: u64, message: ToServer, say: &mpsc::Un
             for call in calls.calls {
                 let wire::Call { id, deadline_ms, request } = call;
                 let seen = Seen { node, conn, id, deadline_ms, at: Instant::now(), request };
-                world.note(Event::Call(seen.clone()));
+                world.note(Event::Call(Box::new(seen.clone())));
                 if !perform(world.act(&seen), id, say) {
                     return false;
                 }
@@ -350,16 +357,16 @@ fn welcome(node: usize) -> wire::Welcome {
 }
 
 /// Every reply of a scripted node is said to come from here.
-pub fn answer(reply: Reply) -> Answer {
+pub(crate) fn answer(reply: Reply) -> Answer {
     let witness = Witness { shard: 0, index: 42, position: 0, time: LogTime(1_000_000), applied: true };
     Answer { reply, witness: Some(witness) }
 }
 
-pub fn refuse(code: ErrorCode, definite: bool) -> Act {
+pub(crate) fn refuse(code: ErrorCode, definite: bool) -> Act {
     Act::Reply(Reply::Error(Refusal { definite, ..Refusal::definite(code, "scripted") }))
 }
 
-pub fn not_leader(addr: &str) -> Act {
+pub(crate) fn not_leader(addr: &str) -> Act {
     let hint = Some(LeaderHint { node: 9, client_addr: addr.to_owned() });
     Act::Reply(Reply::Error(Refusal { hint, ..Refusal::definite(ErrorCode::NotLeader, "scripted") }))
 }
@@ -382,12 +389,12 @@ impl Network for InMemory {
 }
 
 /// A client over real sockets.
-pub async fn tcp_client(config: ClientConfig) -> Client {
+pub(crate) async fn tcp_client(config: ClientConfig) -> Client {
     Client::connect(config).await.expect("the scripted nodes welcome it")
 }
 
 /// Whether the port still answers.
-pub async fn accepts(addr: &str) -> bool {
+pub(crate) async fn accepts(addr: &str) -> bool {
     TcpStream::connect(addr).await.is_ok()
 }
 
