@@ -64,7 +64,7 @@ pub struct View {
     pub until: Option<LogTime>,
     /// Claimed, open, in doubt: whether the (last) attempt was marked.
     pub marked: bool,
-    /// How it ended, once completed or spent.
+    /// How it ended, once completed or spent; only to whom the detail is shown.
     pub class: Option<OutcomeClass>,
     /// What only the right caller sees.
     pub detail: Option<ViewDetail>,

@@ -9,7 +9,7 @@ use crate::view::{StateKind, View, ViewDetail};
 /// How much of a record its reader may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// State, token and times: a caller without the matching fingerprint or the reader role.
+    /// State, token and times, not how it ended: a caller without the matching fingerprint or the reader role.
     Outline,
     /// All but outcome and checkpoint: the rows of a listing.
     Summary,
@@ -43,7 +43,7 @@ impl Record {
             since: Some(since),
             until,
             marked,
-            class,
+            class: class.filter(|_| access != Access::Outline),
             detail: self.detail(access),
         }
     }

@@ -347,11 +347,13 @@ fn grants_stop_before_a_field_of_the_token_overflows() {
 #[test]
 fn a_grant_whose_token_would_not_increase_is_refused() {
     let mut staged = stage(Stage::Released);
-    // A lineage that went back: nothing may be granted on top of the newer one.
-    staged.world.state.epoch = 0;
-    let (reply, changed) = staged.world.step(staged.now, &claim(2));
-    let Reply::Error(refusal) = reply else { panic!("{reply:?}") };
-    assert_eq!((refusal.code, refusal.definite, changed), (ErrorCode::Unavailable, true, false));
+    // A lineage that went back, or a log that did: nothing may be granted on top of the newer one.
+    for (epoch, index) in [(0, staged.world.state.index), (1, 0)] {
+        (staged.world.state.epoch, staged.world.state.index) = (epoch, index);
+        let (reply, changed) = staged.world.step(staged.now, &claim(2));
+        let Reply::Error(refusal) = reply else { panic!("{reply:?}") };
+        assert_eq!((refusal.code, refusal.definite, changed), (ErrorCode::Unavailable, true, false));
+    }
 }
 
 #[test]

@@ -175,7 +175,9 @@ fn a_view_shows_the_times_to_all_and_the_payload_to_those_who_may() {
         assert_eq!(outline.state, at.kind());
         assert_eq!(outline.token, staged.token);
         assert_eq!(outline.detail, None);
-        assert_eq!(outline.class.is_some(), at.kind() == StateKind::Completed || at == Stage::Spent);
+        assert_eq!(outline.class, None, "how it ended is not told to a stranger");
+        let ended = at.kind() == StateKind::Completed || at == Stage::Spent;
+        assert_eq!([summary.class.is_some(), full.class.is_some()], [ended; 2], "{at:?}");
         // A checkpoint was never kept here, so the view ends with the state itself.
         assert_eq!(outline.until, record.next_deadline(now), "{at:?}");
         let summary = summary.detail.unwrap();

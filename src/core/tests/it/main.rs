@@ -2,6 +2,7 @@
 //! histories against the safety properties, and a naive model written separately.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
+mod bytes;
 mod claim_table;
 mod deadlines;
 mod entries;
