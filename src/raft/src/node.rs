@@ -401,12 +401,13 @@ impl Slot {
 /// Keeps one replica running: starts it, and starts it again from disk when its consensus dies.
 async fn supervise(node: Weak<Node>, slot: Arc<Slot>, mut stop: Stopping) {
     let mut pause = RESTART_FIRST;
+    let mut damaged = false;
     loop {
         let Some(running) = node.upgrade() else { return };
         let context = Arc::clone(&running.context);
         drop(running);
         let started = tokio::select! {
-            started = Group::start(&context, &slot.placement) => started,
+            started = Group::start(&context, &slot.placement, damaged) => started,
             () = stop.wait() => return,
         };
         match started {
@@ -422,6 +423,7 @@ async fn supervise(node: Weak<Node>, slot: Arc<Slot>, mut stop: Stopping) {
                 if began.elapsed() > RESTART_LONGEST {
                     pause = RESTART_FIRST;
                 }
+                damaged = group.shard().damaged.is_up();
                 slot.running.write().take();
                 group.stop().await;
                 context.observer.anomaly(slot.placement.shard, Anomaly::GroupRebuilt);
@@ -475,6 +477,7 @@ fn bootstrap(context: &Arc<Context>, group: &Arc<Group>) {
 /// Tells of changes of leaders; returns when the consensus has died, with the reason.
 async fn watch_group(node: &Weak<Node>, group: &Arc<Group>) -> String {
     let mut metrics = group.raft().metrics();
+    let mut damaged = group.shard().damaged.subscribe();
     let mut leader = None;
     loop {
         let (state, now) = {
@@ -490,8 +493,11 @@ async fn watch_group(node: &Weak<Node>, group: &Arc<Group>) -> String {
                 node.table_changes.send_modify(|changes| *changes += 1);
             }
         }
-        if metrics.changed().await.is_err() {
-            return "the consensus ended".to_owned();
+        tokio::select! {
+            changed = metrics.changed() => if changed.is_err() {
+                return "the consensus ended".to_owned();
+            },
+            () = damaged.wait() => return "the records are damaged".to_owned(),
         }
     }
 }

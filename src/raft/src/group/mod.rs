@@ -43,12 +43,17 @@ pub struct Group {
 const STOP: Duration = Duration::from_secs(5);
 
 impl Group {
-    /// Opens the replica's log and records and starts it.
+    /// Opens the replica's log and records and starts it; `damaged` says that its records turned
+    /// out damaged when it last ran.
     ///
     /// # Errors
     /// [`OpenError`]; nothing runs then.
-    pub async fn start(context: &Arc<Context>, placement: &Placement) -> Result<Arc<Self>, OpenError> {
-        let opened = open::open(context, placement).await?;
+    pub async fn start(
+        context: &Arc<Context>,
+        placement: &Placement,
+        damaged: bool,
+    ) -> Result<Arc<Self>, OpenError> {
+        let opened = open::open(context, placement, damaged).await?;
         let (woken, woken_calls) = mpsc::unbounded_channel();
         let shard = Arc::new(open::shard(context, placement, &opened, woken.clone()));
         let log = LogStore::new(opened.log, Arc::clone(&shard));

@@ -10,6 +10,7 @@ use crate::group::rebuild;
 use crate::group::shard::{AppliedState, Shard};
 use crate::observe::Anomaly;
 use crate::serve::pending::Pending;
+use crate::stop::StopFlag;
 use crate::types::Types;
 use hapax_core::ShardState;
 use hapax_core::prevented::CountedPairs;
@@ -51,11 +52,12 @@ pub struct Opened {
     pub records: Arc<ShardRecords>,
 }
 
-/// Opens log and records and sees to it that the log goes on where the records end.
+/// Opens log and records and sees to it that the log goes on where the records end. Records that
+/// turned out damaged when the replica last ran are made again in any case.
 ///
 /// # Errors
 /// [`OpenError`].
-pub async fn open(context: &Context, placement: &Placement) -> Result<Opened, OpenError> {
+pub async fn open(context: &Context, placement: &Placement, damaged: bool) -> Result<Opened, OpenError> {
     let id = GroupId { shard: placement.shard, replica: placement.replica.as_u64() };
     let log = context.log.group(id);
     let state = match log.state() {
@@ -68,6 +70,7 @@ pub async fn open(context: &Context, placement: &Placement) -> Result<Opened, Op
         }
     };
     let records = match context.records.shard(id) {
+        Ok(_) if damaged => None,
         Err(error) if error.is_damage() => {
             tracing::error!(shard = placement.shard, %error, "the record store is damaged and is wiped");
             None
@@ -142,6 +145,7 @@ pub fn shard(
         clock: parking_lot::Mutex::default(),
         readings: Arc::clone(&context.readings),
         lead: watch::Sender::new(None),
+        damaged: StopFlag::new(),
         waits_changed: Notify::new(),
         woken,
         counted: parking_lot::Mutex::new(CountedPairs::new(COUNTED)),

@@ -6,14 +6,15 @@ use crate::env::Env;
 use crate::ids::{NodeId, ReplicaId};
 use crate::observe::Observer;
 use crate::serve::waiters::Waiters;
+use crate::stop::StopFlag;
 use crate::time::readings::Readings;
 use crate::time::stamp::ShardClock;
 use crate::types::StoredMembership;
 use hapax_core::prevented::{CountedPairs, Event, event};
 use hapax_core::quota::QuotaLedger;
-use hapax_core::{Command, LogTime, Record, Reply, ShardState, Witness};
+use hapax_core::{Address, Command, LogTime, Record, Reply, ShardState, Witness};
 use hapax_store::log::LogPosition;
-use hapax_store::records::ShardRecords;
+use hapax_store::records::{ShardRecords, StoreError};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,6 +59,8 @@ pub struct Shard {
     pub readings: Arc<Mutex<Readings>>,
     /// Whether this replica leads and may propose.
     pub lead: watch::Sender<Option<Lead>>,
+    /// Raised when something stored turned out damaged: the replica must stop and be made again.
+    pub damaged: StopFlag,
     /// Woken whenever the earliest deadline that somebody waits for may have changed.
     pub waits_changed: Notify,
     /// Calls that apply woke, on their way back to the reader.
@@ -109,6 +112,19 @@ impl Shard {
             _ => false,
         };
         self.observer.event(self.shard, &event, first);
+    }
+
+    /// The stored record of an address. Damage stops the replica.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn record(&self, address: &Address) -> Result<Option<Arc<Record>>, StoreError> {
+        self.records.get(address).inspect_err(|error| {
+            tracing::error!(shard = self.shard, %error, "a record could not be read");
+            if error.is_damage() {
+                self.damaged.raise();
+            }
+        })
     }
 
     /// Sends woken callers back to be read again.

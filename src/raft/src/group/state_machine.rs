@@ -15,7 +15,7 @@ use crate::types::{
 use futures_util::{Stream, TryStreamExt};
 use hapax_core::{Address, Record, Records};
 use hapax_store::log::LogPosition;
-use hapax_store::records::{AppliedMeta, ShardRecords, StoreError};
+use hapax_store::records::{AppliedMeta, StoreError};
 use openraft::OptionalSend;
 use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot};
 use std::collections::HashMap;
@@ -67,7 +67,7 @@ impl StateMachine {
     ) -> io::Result<(Applied, Vec<Change>)> {
         let batch = hapax_store::codec::batch::decode_batch(&proposal.0).map_err(io::Error::other)?;
         let leads = self.shard.lead().is_some();
-        let mut view = View { records: &self.shard.records, changes: HashMap::new() };
+        let mut view = View { shard: &self.shard, changes: HashMap::new() };
         let AppliedState { state, quota, .. } = applied;
         let replies = hapax_core::apply_batch_with(state, &batch, at.index, &mut view, |step| {
             if let Some(quota) = quota {
@@ -112,7 +112,7 @@ pub fn meta_of(applied: &AppliedState) -> AppliedMeta {
 
 /// The records as one entry sees them: its own earlier changes first, then the store.
 struct View<'a> {
-    records: &'a ShardRecords,
+    shard: &'a Shard,
     changes: HashMap<Address, Option<Arc<Record>>>,
 }
 
@@ -122,7 +122,7 @@ impl Records for View<'_> {
     fn get(&mut self, address: &Address) -> Result<Option<Arc<Record>>, StoreError> {
         match self.changes.get(address) {
             Some(changed) => Ok(changed.clone()),
-            None => self.records.get(address),
+            None => self.shard.record(address),
         }
     }
 

@@ -72,7 +72,8 @@ fn size_bytes(command: &Command) -> usize {
 /// Proposes `calls` under one stamp, and leaves a task behind that answers them.
 pub async fn propose(raft: &RaftGroup, lead: Lead, stamp: LogTime, calls: Vec<Pending>, sent: Sent) {
     let now = Instant::now();
-    let (live, late): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.deadline > now);
+    let (live, late): (Vec<_>, Vec<_>) =
+        calls.into_iter().partition(|call| call.deadline > now && is_of_use(call));
     sent.finish(late, |_| Err(too_slow()));
     let mut commands = Vec::with_capacity(live.len());
     let mut waiting = Vec::with_capacity(live.len());
@@ -105,6 +106,14 @@ impl Drop for Sent {
             crate::serve::reader::refuse_torn_down(&self.shard, error.0);
         }
     }
+}
+
+/// A claim whose caller is gone is not proposed: nobody would run, and the key would be held until
+/// its lease lapsed. Every other verb does what its caller meant.
+fn is_of_use(call: &Pending) -> bool {
+    let is_claim =
+        matches!(&call.work, Work::Command { command, .. } if matches!(command.verb, Verb::Claim(_)));
+    !is_claim || call.is_wanted()
 }
 
 type Receiver = openraft::alias::OneshotReceiverOf<Types, ClientWriteResult<Types>>;

@@ -180,10 +180,8 @@ impl Reader {
     }
 
     fn record(&self, address: &Address) -> Result<Option<Arc<Record>>, Refusal> {
-        self.shard.records.get(address).map_err(|error| {
-            tracing::error!(shard = self.shard.shard, %error, "a record could not be read");
-            Refusal::definite(ErrorCode::Unavailable, "the record could not be read")
-        })
+        let unreadable = |_| Refusal::definite(ErrorCode::Unavailable, "the record could not be read");
+        self.shard.record(address).map_err(unreadable)
     }
 
     /// Holds a call, unless too many are held already.
