@@ -349,6 +349,40 @@ fn a_quarantine_outlives_the_damage_and_the_segment_that_it_was_in() {
 }
 
 #[test]
+fn damage_that_comes_after_other_damage_was_dealt_with_is_not_overlooked() {
+    let (disk, node) = two_groups();
+    drop(node);
+    let path = segments(&disk).pop().expect("a segment");
+    let place_of = |group: GroupId| {
+        let bytes = disk.contents(&path).expect("it exists");
+        let needle = entries(group, 1, 2..3, 60)[0].payload.clone();
+        bytes.windows(needle.len()).position(|window| window == needle).expect("it is there")
+    };
+    let first = flip(&disk, &path, place_of(gid(2)), 0);
+    let node = open(&first);
+    node.settle();
+    assert!(is_quarantined(&node, gid(2)) && !is_quarantined(&node, gid(1)));
+    drop(node);
+    let node = open(&flip(&first, &path, place_of(gid(1)), 0));
+    assert!(is_quarantined(&node, gid(2)) && is_quarantined(&node, gid(1)));
+}
+
+#[test]
+fn damaged_records_of_a_removed_group_bring_nobody_back() {
+    let (disk, node) = two_groups();
+    node.run(node.log.remove_group(gid(1))).expect("removed");
+    node.settle();
+    drop(node);
+    let path = segments(&disk).pop().expect("a segment");
+    // Header and body of its first record, in a write that named it.
+    for byte in [BLOCK + MARK_ONE_GROUP, BLOCK + MARK_ONE_GROUP + RECORD_HEADER] {
+        let node = open(&flip(&disk, &path, byte, 0));
+        assert_eq!(node.log.stats().damages, 1);
+        assert_eq!(node.log.groups(), vec![gid(2)]);
+    }
+}
+
+#[test]
 fn damage_found_by_a_read_stops_the_group_for_ever() {
     let (disk, node) = two_groups();
     let group = node.group(gid(1));

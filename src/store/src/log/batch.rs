@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::format::{self, FLAG_DOUBT, FLAG_NONE, FLAG_REWRITTEN, Judged, Kind, Mark, Place, RecordHeader};
+use super::format::{self, FLAG_NONE, FLAG_REWRITTEN, Judged, Kind, Mark, Place, RecordHeader};
 use super::group::Group;
 use super::queue::Op;
 use super::types::{GroupId, LogPosition};
@@ -106,10 +106,9 @@ impl Records {
     }
 
     pub(super) fn push_judged(&mut self, judged: Judged) {
-        let flags = if judged.doubt { FLAG_DOUBT } else { 0 };
         let Place { segment: term, offset: index } = judged.up_to;
         let (seq, body) = (0, Bytes::new());
-        self.push(Record { kind: Kind::Judged, flags, group: None, term, index, seq, body });
+        self.push(Record { kind: Kind::Judged, flags: 0, group: None, term, index, seq, body });
     }
 
     pub(super) fn push_committed(&mut self, group: &Arc<Group>, committed: Option<LogPosition>) {

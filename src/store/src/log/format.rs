@@ -61,7 +61,7 @@ pub(super) enum Kind {
     Remove = 7,
     /// The group is quarantined; its body says why.
     Quarantine = 8,
-    /// Damage before the place in `term` (segment) and `index` (offset) was judged: see [`Judged`].
+    /// All groups before the place in `term` (segment) and `index` (offset) are in doubt: see [`Judged`].
     Judged = 9,
 }
 
@@ -70,17 +70,13 @@ pub(super) const FLAG_NONE: u16 = 1;
 /// On any record but a mark: written again so that an older segment can go.
 pub(super) const FLAG_REWRITTEN: u16 = 2;
 
-/// On a judgement: see [`Judged::doubt`].
-pub(super) const FLAG_DOUBT: u16 = 4;
-
-/// What an earlier opening made of the damage that it found.
+/// What an earlier opening made of damage that may have held records of any group, even of groups that nothing
+/// names any more: since then an unknown group cannot be taken for new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Judged {
-    /// Whoever was harmed by damage before this place has a quarantine record. Groups that came later are
-    /// not harmed by it, so it must not be judged again.
+    /// All groups that were known at this end of the log have quarantine records. Whatever group lives on came
+    /// later, so damage of that kind before this place harms nobody else.
     pub(super) up_to: Place,
-    /// Damage may have held records of groups that nothing names: an unknown group cannot be taken for new.
-    pub(super) doubt: bool,
 }
 
 impl Kind {

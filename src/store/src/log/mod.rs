@@ -227,9 +227,9 @@ fn judge(
     end: format::Place,
     replay: &mut replay::Replay,
 ) -> Result<(), LogError> {
-    let before = replay.judged.as_ref().map(|judged| judged.value).unwrap_or_default();
-    let (mut harmed, doubt) = recover::harm(damages, &replay.known(), before.up_to);
-    let doubt = doubt || before.doubt;
+    let before = replay.judged.as_ref().map(|judged| judged.value);
+    let judged_up_to = before.unwrap_or_default().up_to;
+    let (mut harmed, doubt) = recover::harm(damages, &replay.known(), judged_up_to);
     for (group, trouble) in replay.take_groups(&shared.segments) {
         shared.groups.write().insert(group.id, Arc::clone(&group));
         if let Some(reason) = harmed.remove(&group.id).or(trouble) {
@@ -242,10 +242,10 @@ fn judge(
         shared.groups.write().insert(id, Arc::clone(&group));
         shared.quarantine(&group, &reason);
     }
-    if damages.iter().any(|damage| damage.at >= before.up_to) {
-        let judged = Judged { up_to: end, doubt };
-        shared.queue.push(Op::Judged(judged), None, record_bytes(0), None)?;
+    if doubt {
+        // Behind the quarantines in the queue, so that it is never on disk without them.
+        shared.queue.push(Op::Judged(Judged { up_to: end }), None, record_bytes(0), None)?;
     }
-    shared.doubt.store(doubt, Ordering::Relaxed);
+    shared.doubt.store(doubt || before.is_some(), Ordering::Relaxed);
     Ok(())
 }

@@ -230,7 +230,8 @@ impl Reader<'_> {
 }
 
 /// The reasons to quarantine, group by group, and whether any damage may concern groups that nothing names.
-/// Damage before `judged_up_to` was dealt with by an earlier opening.
+/// Damage that may concern all counts only from `judged_up_to` on: before, it was dealt with by an earlier
+/// opening, and groups that came later must not pay for it. Damage that is charged to groups always counts.
 pub(super) fn harm(
     damages: &[Damage],
     known: &[GroupId],
@@ -238,9 +239,10 @@ pub(super) fn harm(
 ) -> (BTreeMap<GroupId, Arc<str>>, bool) {
     let mut harmed = BTreeMap::new();
     let mut doubt = false;
-    for damage in damages.iter().filter(|damage| damage.at >= judged_up_to) {
+    for damage in damages {
         let groups = match &damage.harmed {
             Harmed::Nobody => continue,
+            Harmed::All if damage.at < judged_up_to => continue,
             Harmed::Groups(groups) => groups.as_slice(),
             Harmed::All => {
                 doubt = true;

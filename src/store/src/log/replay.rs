@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::format::{FLAG_DOUBT, FLAG_NONE, FLAG_REWRITTEN, Judged, Kind, Place, record_bytes};
+use super::format::{FLAG_NONE, FLAG_REWRITTEN, Judged, Kind, Place, record_bytes};
 use super::group::{self, Group, Mem, Written};
 use super::scan::{Record, Write};
 use super::segment::{Located, Segments};
@@ -52,8 +52,7 @@ impl Replay {
             Kind::Mark => return,
             Kind::Judged => {
                 let up_to = Place { segment: header.term, offset: header.index };
-                let value = Judged { up_to, doubt: header.flags & FLAG_DOUBT != 0 };
-                self.judged = Some(Written { value, at });
+                self.judged = Some(Written { value: Judged { up_to }, at });
                 return;
             }
             Kind::Remove => {

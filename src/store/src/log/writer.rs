@@ -17,7 +17,7 @@ use crate::disk::{self, DiskFile};
 
 use super::batch::{Encoded, Record, Records};
 use super::error::LogError;
-use super::format::{FLAG_DOUBT, FLAG_NONE, Judged, Kind, Place, SegmentHeader};
+use super::format::{FLAG_NONE, Judged, Kind, Place, SegmentHeader};
 use super::group::{self, Written};
 use super::queue::{Batch, Op, Queued};
 use super::rewrite::Rewriter;
@@ -277,8 +277,7 @@ impl LogWriter {
         let segments = &self.shared.segments;
         let Some(group) = &record.group else {
             let up_to = Place { segment: record.term, offset: record.index };
-            let judged = Judged { up_to, doubt: record.flags & FLAG_DOUBT != 0 };
-            group::replace(&mut self.judged, judged, at, segments);
+            group::replace(&mut self.judged, Judged { up_to }, at, segments);
             return;
         };
         let mut mem = group.mem.lock();
