@@ -2,7 +2,7 @@
 
 use crate::anomaly::Counts;
 use hapax_core::prevented::Prevented;
-use hapax_core::{CountedPairs, Event, Money};
+use hapax_core::{Event, Money};
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
@@ -24,8 +24,6 @@ const EVENTS: [&str; 14] = [
     "shadow",
 ];
 
-/// Calls of which is remembered that their value was counted.
-const COUNTED_CALLS: usize = 65_536;
 /// Currencies that have a counter of their own.
 const CURRENCIES: usize = 32;
 
@@ -34,12 +32,7 @@ pub struct Events {
     events: Vec<IntCounter>,
     prevented_runs: IntCounter,
     prevented_value: IntCounterVec,
-    counted: Mutex<Counted>,
-}
-
-struct Counted {
-    pairs: CountedPairs,
-    currencies: Vec<[u8; 3]>,
+    currencies: Mutex<Vec<[u8; 3]>>,
 }
 
 impl Events {
@@ -66,29 +59,39 @@ impl Events {
             events: EVENTS.iter().map(|event| events.with_label_values(&[event])).collect(),
             prevented_runs,
             prevented_value,
-            counted: Mutex::new(Counted { pairs: CountedPairs::new(COUNTED_CALLS), currencies: Vec::new() }),
+            currencies: Mutex::default(),
         })
     }
 
-    /// Counts an event.
-    pub fn happened(&self, event: &Event) {
+    /// Counts an event; `first` says whether what it prevented was not counted yet.
+    pub fn happened(&self, event: &Event, first: bool) {
         let (at, prevented) = place(event);
         self.events[at].inc();
-        if let Some(prevented) = prevented {
+        if let Some(prevented) = prevented.filter(|_| first) {
             self.prevented(prevented);
         }
     }
 
     fn prevented(&self, prevented: &Prevented) {
-        let mut counted = self.counted.lock();
-        if !counted.pairs.count(prevented) {
-            return;
-        }
         self.prevented_runs.inc();
         if let Some(value) = prevented.value {
-            let label = counted.currency(value);
+            let label = self.currency(value);
             self.prevented_value.with_label_values(&[label.as_str()]).inc_by(value.minor_units());
         }
+    }
+
+    /// The currency's label: its own code for the first few, `other` for the rest, so that callers
+    /// cannot make series without bound.
+    fn currency(&self, value: Money) -> String {
+        let mut currencies = self.currencies.lock();
+        let code = value.currency().to_owned();
+        if !currencies.iter().any(|known| known.as_slice() == code.as_bytes()) {
+            match <[u8; 3]>::try_from(code.as_bytes()) {
+                Ok(bytes) if currencies.len() < CURRENCIES => currencies.push(bytes),
+                _ => return "other".to_owned(),
+            }
+        }
+        code
     }
 
     /// The totals that the anomaly watch compares.
@@ -107,22 +110,6 @@ impl Events {
                 count(&["fenced", "fenced_complete"]),
             ],
         }
-    }
-}
-
-impl Counted {
-    /// The currency's label: its own code for the first few, `other` for the rest, so that callers
-    /// cannot make series without bound.
-    fn currency(&mut self, value: Money) -> String {
-        let code = value.currency().to_owned();
-        let known = self.currencies.iter().any(|known| known.as_slice() == code.as_bytes());
-        if !known {
-            match <[u8; 3]>::try_from(code.as_bytes()) {
-                Ok(bytes) if self.currencies.len() < CURRENCIES => self.currencies.push(bytes),
-                _ => return "other".to_owned(),
-            }
-        }
-        code
     }
 }
 
