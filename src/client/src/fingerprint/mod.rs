@@ -4,7 +4,7 @@
 //! the other request's result. Take into it what the operation must not differ in (amount, payee,
 //! version), and leave out what may differ between honest retries (a timestamp, a trace id).
 //!
-//! - [`bytes`]: over bytes as they are.
+//! - [`bytes()`]: over bytes as they are.
 //! - [`json`]: over a JSON text's meaning: key order, whitespace and the spelling of numbers and
 //!   escapes do not matter. See [`canonical`] for the exact form and its limits.
 //! - [`json_fields`]: over chosen fields of one, with a digest of each, so that a mismatch can name
