@@ -122,6 +122,16 @@ fn what_a_record_is_follows_from_the_time_and_not_from_who_looked_before() {
 }
 
 #[test]
+fn a_record_through_which_no_deadline_has_passed_is_not_copied() {
+    for at in Stage::ALL.into_iter().filter(|at| *at != Stage::Absent) {
+        let staged = stage(at);
+        let now = LogTime(staged.now);
+        let settled = staged.world.record().unwrap().settle(now).unwrap().into_owned();
+        assert!(matches!(settled.settle(now), Some(std::borrow::Cow::Borrowed(_))), "{at:?}");
+    }
+}
+
+#[test]
 fn next_deadline_is_the_first_time_at_which_anything_changes() {
     for at in Stage::ALL.into_iter().filter(|at| *at != Stage::Absent) {
         let mut staged = stage(at);

@@ -78,6 +78,16 @@ fn what_is_left_of_a_lease_is_counted_from_the_stamp() {
 }
 
 #[test]
+fn a_renewal_that_moves_nothing_is_answered_by_a_read() {
+    let staged = stage(Stage::Claimed);
+    let short = renew_with(staged.token, 0, |renew| renew.lease_ms = 10);
+    let read = |stamp| read_verb(staged.world.record(), &short, between(1030, stamp));
+    let renewed = hapax_core::reply::Renewed { deadline: LogTime(1100), lease_left_ms: 40, marked: false };
+    assert_eq!(read(1060), Some(Reply::Renewed(renewed)));
+    assert_eq!(read(1091), None, "by then it would move the deadline");
+}
+
+#[test]
 fn a_stamp_behind_the_applied_time_counts_as_the_applied_time() {
     let staged = stage(Stage::Claimed);
     let reply = read_verb(staged.world.record(), &claim(2), between(1060, 1030)).unwrap();

@@ -120,6 +120,15 @@ fn renew_moves_the_deadline_only_forward() {
 }
 
 #[test]
+fn a_renewal_to_the_same_deadline_changes_nothing() {
+    let mut world = World::new();
+    let token = world.grant(1000, &claim(1));
+    let same = renew_with(token, 0, |renew| renew.lease_ms = LEASE - 50);
+    let renewed = Renewed { deadline: LogTime(1100), lease_left_ms: 50, marked: false };
+    assert_eq!(world.step(1050, &same), (Reply::Renewed(renewed), false));
+}
+
+#[test]
 fn renew_never_moves_past_the_longest_hold() {
     let mut world = World::new();
     let token = world.grant(1000, &claim(1));
