@@ -260,7 +260,7 @@ fn readers_never_see_half_an_entry_or_an_older_one() {
 }
 
 fn seq(record: &Record) -> u64 {
-    let hapax_core::State::Claimed(claimed) = &record.state else { panic!("all are claimed") };
+    let hapax_core::State::Claimed(claimed) = &record.state else { unreachable!("all are claimed") };
     claimed.renewal_seq
 }
 

@@ -186,7 +186,7 @@ fn check_one_position(name: &str, shard: &ShardRecords) {
     drop(view);
     sink.finish().expect("installed");
     for record in target.contents().values() {
-        let hapax_core::State::Claimed(claimed) = &record.state else { panic!("all are claimed") };
+        let hapax_core::State::Claimed(claimed) = &record.state else { unreachable!("all are claimed") };
         assert_eq!(claimed.renewal_seq, index - 1, "{name}: every record is of the header's position");
     }
     assert_eq!(target.contents().len(), 200, "{name}");
@@ -228,7 +228,7 @@ fn a_crash_during_installation_leaves_the_old_or_the_new() {
 /// The engine alone: every prefix of the operations of an installation.
 #[test]
 fn every_prefix_of_an_installation_opens() {
-    let source = filled(&Home::memory(MemoryEngine::new(), SimDisk::new()), false);
+    let source = filled(&Home::memory(MemoryEngine::new(), SimDisk::new()), true);
     let new = source.settled(source.state.time);
     let engine = MemoryEngine::new();
     let home = Home::memory(engine.clone(), SimDisk::new());

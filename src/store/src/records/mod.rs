@@ -20,9 +20,11 @@
 //! | `store`, `shard`, `writer` | the node's store, one shard of it, and what moves it to disk |
 //! | `overlay`, `cache`, `scan` | what is pending, what was used lately, and pages over both and the engine |
 //! | `marks`, `ledger`, `doubt` | what is known to be durable, that no batch is missing, what is in doubt |
+//! | `attempts` | a store that takes the process with it when it is opened |
 //! | `reclaim` | what may be dropped or shrunk |
 //! | [`snapshot`] | a shard as a stream of checked chunks, and its atomic installation |
 
+mod attempts;
 mod cache;
 mod config;
 mod doubt;

@@ -1,10 +1,12 @@
 //! The record store of a node: one engine for all shard replicas.
 //!
-//! Layout of its directory: `marks` (see `marks`) and the engine's own directory. In the engine, a space each
+//! Layout of its directory: `marks` (see `marks`), `opening` while it is opened (see `attempts`), and the engine's
+//! own directory. In the engine, a space each
 //! replica and generation, and the space `catalog` that says which generation of a replica counts. A shard is
 //! replaced by filling a space of the next generation, syncing it, and then changing its catalog row: a crash
 //! leaves the old shard or the new one, and a space that the catalog does not name is dropped at the next start.
 
+use super::attempts::Attempts;
 use super::config::RecordConfig;
 use super::engine::{EngineKind, EngineSpace, RESERVED_FROM, RecordEngine, open_engine};
 use super::error::StoreError;
@@ -65,10 +67,12 @@ impl RecordStore {
         config: RecordConfig,
     ) -> Result<(Self, RecordWriter), StoreError> {
         disk.create_dir(dir).map_err(|error| StoreError::io("create the store's directory", error))?;
-        let marks = Marks::open(disk, dir)?;
-        let engine = open_engine(&config.kind, &engine_dir(dir, &config.kind), &config.engine)?;
-        let catalog = engine.space(CATALOG)?;
-        let generations = read_catalog(catalog.as_ref())?;
+        let marks = Marks::open(Arc::clone(&disk), dir)?;
+        let attempts = Attempts::new(disk.as_ref(), dir);
+        attempts.begin()?;
+        let opened = open_catalogued(&config, dir);
+        attempts.end()?;
+        let (engine, catalog, generations) = opened?;
         let shared = Arc::new(Shared {
             config,
             engine,
@@ -92,6 +96,7 @@ impl RecordStore {
     /// [`StoreError::Io`] when the disk refuses.
     pub fn destroy(disk: &dyn Disk, dir: &Path, kind: &EngineKind) -> Result<(), StoreError> {
         let failed = |error| StoreError::io("remove the store", error);
+        Attempts::new(disk, dir).end()?;
         match disk.remove(&dir.join("marks")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
             _ => disk.sync_dir(dir).map_err(failed)?,
@@ -124,19 +129,18 @@ impl RecordStore {
         if shards.len() >= REPLICAS_MAX {
             return Err(StoreError::io("open a shard", "too many replicas on this node"));
         }
+        let marked = self.shared.marks.lock().get(id);
         let known = self.shared.generations.lock().get(&id).copied();
+        if marked.map(|mark| mark.generation) > known {
+            return Err(StoreError::damaged("a shard's records", "the engine lost a shard that was marked"));
+        }
         let generation = match known {
             Some(generation) => generation,
-            None => {
-                let (_, generation) = self.shared.new_space(id)?;
-                self.shared.engine.sync()?;
-                self.shared.switch(id, generation, None)?;
-                generation
-            }
+            None => self.make(id)?,
         };
         let space = self.shared.engine.space(&Shared::space_name(id, generation))?;
-        let mark = self.shared.marks.lock().get(id).filter(|mark| mark.generation == generation);
-        let mark = mark.map(|mark| mark.position);
+        // A mark of an earlier generation tells nothing: the crash came between the switch and its mark.
+        let mark = marked.filter(|mark| mark.generation == generation).map(|mark| mark.position);
         let shard = Arc::new(ShardRecords::open(Arc::clone(&self.shared), id, space, generation, mark)?);
         if shard.applied().position.map(|position| position.index) < mark.map(|mark| mark.index) {
             return Err(StoreError::damaged("a shard's records", "the engine came up behind its mark"));
@@ -156,13 +160,19 @@ impl RecordStore {
             return shard.wipe();
         }
         let old = self.shared.generations.lock().get(&id).copied();
-        let (_, generation) = self.shared.new_space(id)?;
-        self.shared.engine.sync()?;
-        self.shared.switch(id, generation, None)?;
+        self.make(id)?;
         if let Some(old) = old {
             self.shared.drop_space(&Shared::space_name(id, old));
         }
         Ok(())
+    }
+
+    /// Makes an empty generation of a replica and lets it count.
+    fn make(&self, id: GroupId) -> Result<u64, StoreError> {
+        let (_, generation) = self.shared.new_space(id)?;
+        self.shared.engine.sync()?;
+        self.shared.switch(id, generation, None)?;
+        Ok(generation)
     }
 
     /// Forgets a replica that this node no longer has.
@@ -175,9 +185,10 @@ impl RecordStore {
             shard.fail(&StoreError::Closed);
         }
         let Some(generation) = self.shared.generations.lock().remove(&id) else { return Ok(()) };
+        // The mark first: a mark without records would be taken for damage.
+        self.shared.marks.lock().update(&[(id, None)])?;
         self.shared.catalog.write(&[(catalog_key(id), None)])?;
         self.shared.engine.sync()?;
-        self.shared.marks.lock().update(&[(id, None)])?;
         self.shared.drop_space(&Shared::space_name(id, generation));
         Ok(())
     }
@@ -207,6 +218,16 @@ fn engine_dir(dir: &Path, kind: &EngineKind) -> PathBuf {
         EngineKind::Sled => "sled",
         EngineKind::Memory(_) => "memory",
     })
+}
+
+/// An engine, its catalog, and what that holds.
+type Catalogued = (Arc<dyn RecordEngine>, Arc<dyn EngineSpace>, BTreeMap<GroupId, u64>);
+
+fn open_catalogued(config: &RecordConfig, dir: &Path) -> Result<Catalogued, StoreError> {
+    let engine = open_engine(&config.kind, &engine_dir(dir, &config.kind), &config.engine)?;
+    let catalog = engine.space(CATALOG)?;
+    let generations = read_catalog(catalog.as_ref())?;
+    Ok((engine, catalog, generations))
 }
 
 fn catalog_key(id: GroupId) -> Bytes {

@@ -236,3 +236,27 @@ pub(crate) fn token(index: u64, position: u32) -> Token {
 pub(crate) fn at(index: u64) -> Option<LogPosition> {
     Some(LogPosition { term: 1, index })
 }
+
+/// This test program again, to run one ignored test of it on a home, in a process of its own.
+pub(crate) fn respawn(test: &str, home: &Home) -> std::process::Command {
+    let program = std::env::current_exe().expect("a path");
+    let mut command = std::process::Command::new(program);
+    let kind = match home.config.kind {
+        EngineKind::Fjall => "fjall",
+        EngineKind::Sled => "sled",
+        EngineKind::Memory(_) => unreachable!("memory does not outlive a process"),
+    };
+    command.args(["--exact", test, "--ignored", "--nocapture"]);
+    command.env("HAPAX_TEST_HOME", &home.dir).env("HAPAX_TEST_ENGINE", kind);
+    command
+}
+
+/// The home that a respawned test shall use; none when it is run by itself.
+pub(crate) fn respawned() -> Option<Home> {
+    let dir = std::env::var_os("HAPAX_TEST_HOME")?.into();
+    let kind = match std::env::var("HAPAX_TEST_ENGINE").ok()?.as_str() {
+        "sled" => EngineKind::Sled,
+        _ => EngineKind::Fjall,
+    };
+    Some(Home { disk: Arc::new(RealDisk), dir, config: config(kind), _temporary: None })
+}

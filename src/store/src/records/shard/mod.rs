@@ -8,30 +8,34 @@
 //! - [`ShardRecords::durable`] is marked outside the engine; the log may be purged up to it.
 //! - Nothing is served that is not what was stored: see [`StoreError::Damaged`].
 
+mod changes;
+mod flow;
+
+pub use changes::Changes;
+pub(super) use flow::{Pending, Written};
+
 use super::config::RecordConfig;
 use super::doubt::{DoubtIndex, doubtful_since};
-use super::engine::{ADDRESSES_END, BatchRow, EngineSpace};
+use super::engine::{ADDRESSES_END, EngineSpace};
 use super::error::StoreError;
 use super::keys;
 use super::ledger::{Counts, Ledger};
-use super::overlay::{Changed, Found, Overlay};
+use super::overlay::{Found, Overlay};
 use super::scan::{self, ScanPage, prefix_end};
 use super::snapshot::{SnapshotSink, SnapshotSource};
 use super::store::Shared;
-use crate::codec::meta::{AppliedMeta, decode_meta, encode_meta};
-use crate::codec::record::{decode_record, encode_record};
+use crate::codec::meta::{AppliedMeta, decode_meta};
+use crate::codec::record::decode_record;
 use crate::log::{GroupId, LogPosition};
 use bytes::Bytes;
+use flow::WriterSide;
 use hapax_core::{Address, LogTime, Record};
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
-
-/// Entries moved into the cache in one go, so that the lock is never held for long.
-const RETIRE_ROWS: usize = 256;
 
 /// Pending rows that a page may have to look through for each row that it gives.
 const SCAN_PENDING_FACTOR: usize = 4;
@@ -48,9 +52,9 @@ pub struct ShardRecords {
 }
 
 /// What changes together.
-pub(super) struct State {
-    pub(super) space: Arc<dyn EngineSpace>,
-    pub(super) generation: u64,
+struct State {
+    space: Arc<dyn EngineSpace>,
+    generation: u64,
     overlay: Overlay,
     applied: AppliedMeta,
     /// Counts the calls of apply.
@@ -63,48 +67,12 @@ pub(super) struct State {
     batch: u64,
 }
 
-/// What the writer keeps between batches.
-#[derive(Debug, Default)]
-struct WriterSide {
-    /// The batch that the engine could not take yet.
-    job: Option<Job>,
-    /// The addresses that have a row in the engine's in-doubt index.
-    doubtful: BTreeSet<Address>,
-}
-
-/// One batch.
-#[derive(Debug)]
-struct Job {
-    changed: Arc<Changed>,
-    rows: Vec<BatchRow>,
-    written: Written,
-}
-
-/// Up to where the engine has taken batches.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Written {
-    pub(super) sequence: u64,
-    pub(super) position: Option<LogPosition>,
-    pub(super) time: LogTime,
-    pub(super) generation: u64,
-}
-
 /// Up to where the disk is known to have them.
 #[derive(Clone, Debug, Default)]
 struct Durable {
     sequence: u64,
     position: Option<LogPosition>,
     failed: Option<StoreError>,
-}
-
-/// What the writer needs to know to decide whether a shard is due.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pending {
-    pub(super) changed_bytes: usize,
-    pub(super) has_records: bool,
-    pub(super) has_moved: bool,
-    pub(super) flush_wanted: bool,
-    pub(super) unsynced: bool,
 }
 
 /// Figures of one shard.
@@ -211,8 +179,9 @@ impl ShardRecords {
         state.sequence += 1;
         let bytes = state.overlay.pending_bytes();
         let due = state.overlay.changed_bytes() >= self.shared.config.batch_bytes;
-        drop(guard);
+        // Under the lock: the writer, who lowers the flag, must not be overtaken.
         self.overfull.store(bytes > self.shared.config.pending_bytes_max, Ordering::Relaxed);
+        drop(guard);
         if due || !was_pending {
             self.shared.signal.ring();
         }
@@ -407,160 +376,4 @@ impl State {
 
 fn load_meta(value: Option<Bytes>) -> Result<AppliedMeta, StoreError> {
     value.map_or_else(|| Ok(AppliedMeta::default()), |value| Ok(decode_meta(&value, keys::META)?))
-}
-
-/// The writer's side.
-impl ShardRecords {
-    pub(super) fn pending(&self) -> Pending {
-        let state = self.state.lock();
-        Pending {
-            changed_bytes: state.overlay.changed_bytes(),
-            has_records: state.overlay.pending_bytes() > 0,
-            has_moved: state.sequence > state.written.sequence,
-            flush_wanted: state.flush_wanted > self.durable.borrow().sequence,
-            unsynced: state.written.sequence > self.durable.borrow().sequence,
-        }
-    }
-
-    /// Writes everything applied so far as one batch and says how many bytes; a batch that the engine could not
-    /// take before goes first.
-    pub(super) fn write_batch(&self) -> Result<usize, StoreError> {
-        let mut guard = self.side.lock();
-        let side = &mut *guard;
-        if side.job.is_none() {
-            side.job = self.take_job(&mut side.doubtful);
-        }
-        let Some(job) = &side.job else { return Ok(0) };
-        self.space().write(&job.rows)?;
-        let bytes =
-            job.rows.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
-        self.retire(job);
-        side.job = None;
-        Ok(bytes)
-    }
-
-    /// Takes everything applied so far out of the overlay and makes a batch of it.
-    fn take_job(&self, doubtful: &mut BTreeSet<Address>) -> Option<Job> {
-        let (changed, written, meta, ledger) = {
-            let mut guard = self.state.lock();
-            let state = &mut *guard;
-            if state.sequence == state.written.sequence {
-                return None;
-            }
-            state.batch += 1;
-            let meta = state.applied.clone();
-            let written = Written {
-                sequence: state.sequence,
-                position: meta.position,
-                time: meta.time,
-                generation: state.generation,
-            };
-            (state.overlay.take(), written, meta, Ledger { batch: state.batch, counts: state.counts })
-        };
-        let rows = rows_of(&changed, &meta, &ledger, doubtful);
-        Some(Job { changed, rows, written })
-    }
-
-    /// Moves a written job from the overlay into the cache, never holding the lock for long.
-    fn retire(&self, job: &Job) {
-        let mut rows = job.changed.iter().peekable();
-        while rows.peek().is_some() {
-            self.state.lock().overlay.keep_written(rows.by_ref().take(RETIRE_ROWS));
-        }
-        let mut state = self.state.lock();
-        let retired = state.overlay.retire();
-        state.written = job.written;
-        let bytes = state.overlay.pending_bytes();
-        drop(state);
-        self.overfull.store(bytes > self.shared.config.pending_bytes_max, Ordering::Relaxed);
-        drop(retired);
-    }
-
-    /// Up to where batches were written by now.
-    pub(super) fn written(&self) -> Written {
-        self.state.lock().written
-    }
-
-    /// Tells that the disk has, and the marks tell, what was written up to `written`.
-    pub(super) fn set_durable(&self, written: Written) {
-        let state = self.state.lock();
-        if state.generation != written.generation {
-            return;
-        }
-        state.space.reclaim_before(written.time);
-        self.durable.send_modify(|durable| {
-            (durable.sequence, durable.position) = (written.sequence, written.position);
-        });
-    }
-
-    pub(super) fn space(&self) -> Arc<dyn EngineSpace> {
-        Arc::clone(&self.state.lock().space)
-    }
-
-    /// Tells everyone who waits that it will not come.
-    pub(super) fn fail(&self, error: &StoreError) {
-        self.durable.send_modify(|durable| {
-            durable.failed.get_or_insert_with(|| error.clone());
-        });
-    }
-}
-
-/// The rows of a batch, ascending: the records, the ledger, the position, the doubtful.
-fn rows_of(
-    changed: &Changed,
-    meta: &AppliedMeta,
-    ledger: &Ledger,
-    doubtful: &mut BTreeSet<Address>,
-) -> Vec<BatchRow> {
-    let mut rows = Vec::with_capacity(changed.len() + 8);
-    for (address, record) in changed {
-        let value = record.as_ref().map(|record| encode_record(address, record).into());
-        rows.push((Bytes::copy_from_slice(address.canonical()), value));
-    }
-    rows.extend(ledger.rows());
-    rows.push((Bytes::from_static(keys::META), Some(encode_meta(meta, keys::META).into())));
-    for (address, record) in changed {
-        match record.as_deref().and_then(doubtful_since) {
-            Some(since) => {
-                let key = keys::doubt(address);
-                let value = super::doubt::encode(&key, since).into();
-                rows.push((key, Some(value)));
-                doubtful.insert(address.clone());
-            }
-            None if doubtful.remove(address) => rows.push((keys::doubt(address), None)),
-            None => {}
-        }
-    }
-    rows
-}
-
-/// The changes of entries that are being applied: reads see them, everyone else does not until
-/// [`Changes::commit`]. Dropped without it, they are as if never made.
-#[derive(Debug)]
-pub struct Changes<'a> {
-    shard: &'a ShardRecords,
-    changed: HashMap<Address, Option<Arc<Record>>>,
-}
-
-impl Changes<'_> {
-    /// Makes them visible together with the position after them.
-    pub fn commit(self, meta: AppliedMeta) {
-        self.shard.apply(self.changed, meta);
-    }
-}
-
-impl hapax_core::Records for Changes<'_> {
-    type Error = StoreError;
-
-    fn get(&mut self, address: &Address) -> Result<Option<Arc<Record>>, StoreError> {
-        match self.changed.get(address) {
-            Some(record) => Ok(record.clone()),
-            None => self.shard.get(address),
-        }
-    }
-
-    fn put(&mut self, address: &Address, record: Option<Arc<Record>>) -> Result<(), StoreError> {
-        self.changed.insert(address.clone(), record);
-        Ok(())
-    }
 }
