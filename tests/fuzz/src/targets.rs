@@ -126,7 +126,7 @@ fn decode(stream: &[u8], piece_bytes: usize, limit_bytes: usize) -> (Vec<Frame>,
     let mut decoder = Decoder::new(limit_bytes);
     let mut frames = Vec::new();
     for piece in stream.chunks(piece_bytes) {
-        decoder.push(piece);
+        decoder.buffer().extend_from_slice(piece);
         loop {
             match decoder.poll() {
                 Ok(Some(frame)) => frames.push(frame),
