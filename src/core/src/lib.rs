@@ -51,7 +51,7 @@ pub use prevented::{CountedPairs, Event};
 pub use quota::{QuotaLedger, QuotaLimits};
 pub use read::{ReadAt, read_get, read_verb};
 pub use record::{Access, Record, Settled, State};
-pub use reply::{Answer, Reply, Witness};
+pub use reply::{Answer, Basis, Reply, Witness};
 pub use request::{Ask, Request};
 pub use resolve_request::{Resolved, resolve_request};
 pub use shard_state::{ApplyError, Records, ShardState, Step, apply_batch, apply_batch_with};

@@ -33,8 +33,32 @@ pub struct Witness {
     pub position: u32,
     /// The shard's log time there.
     pub time: LogTime,
-    /// Whether the command went through the log, or was answered from applied state.
-    pub applied: bool,
+    /// Whether it was applied or read.
+    pub basis: Basis,
+}
+
+/// What a reply rests on. The tags are frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Basis {
+    /// The command went through the log.
+    Applied,
+    /// It was read from applied state by a leader that had confirmed its lead after the call came.
+    Read,
+    /// It was read from a follower's applied state, as the caller allowed: true at that log time.
+    Stale,
+}
+tagged!(Basis { 1 => Applied, 2 => Read, 3 => Stale });
+
+impl Basis {
+    /// The stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Read => "read",
+            Self::Stale => "stale",
+        }
+    }
 }
 
 /// The replies of all verbs. The tags are frozen.

@@ -6,7 +6,7 @@
 use crate::command::{Command, FORMAT, Verb};
 use crate::error::{ErrorCode, Refusal};
 use crate::record::Record;
-use crate::reply::{Reply, Witness};
+use crate::reply::{Basis, Reply, Witness};
 use crate::text::Principal;
 use crate::time::LogTime;
 use crate::token::Token;
@@ -43,7 +43,7 @@ impl At {
             index: self.index,
             position: self.position,
             time: self.time,
-            applied: true,
+            basis: Basis::Applied,
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::stages::{Stage, stage};
 use crate::world::*;
-use hapax_core::command::{Batch, Command};
+use hapax_core::command::{Batch, Command, ForgetMode};
 use hapax_core::{
-    Address, ApplyError, LogTime, Record, Records, Reply, ShardState, StateKind, UnknownFormat, apply_batch,
+    Address, ApplyError, LogTime, Record, Records, Reply, ShardState, StateKind, Token, UnknownFormat,
+    apply_batch,
 };
 use std::sync::Arc;
 
@@ -130,10 +131,33 @@ fn the_rolling_digest_depends_on_time_index_and_history() {
 fn a_removal_moves_the_rolling_digest() {
     let staged = stage(Stage::Completed);
     let (mut reset, mut tick) = (staged.world.clone(), staged.world.clone());
-    let forget = forget(staged.token, hapax_core::command::ForgetMode::Reset, false);
+    let forget = forget(staged.token, ForgetMode::Reset, false);
     assert_eq!(reset.run(staged.now, &forget), Reply::Forgotten);
     tick.batch(staged.now, vec![], |_| ());
     assert_ne!(reset.state.digest, tick.state.digest);
+}
+
+#[test]
+fn the_rolling_digest_tells_which_record_was_removed_and_by_which_command() {
+    let at = |key: &str, command| Command { address: address_of("acme/m1", "pay", key), ..command };
+    let mut world = World::new();
+    let tokens: Vec<_> = ["a", "b"].map(|key| (key, world.grant(1000, &at(key, claim(1))))).into();
+    let reset = |(key, token): (&'static str, Token)| at(key, forget(token, ForgetMode::Reset, true));
+    let after = |commands: Vec<Command>| {
+        let mut world = world.clone();
+        world.batch(1000, commands, |_| ());
+        world.state.digest
+    };
+    let digests = [
+        after(vec![]),
+        after(vec![reset(tokens[0])]),
+        after(vec![reset(tokens[1])]),
+        after(vec![claim(9), reset(tokens[0])]),
+        after(vec![at("a", claim(9)), reset(tokens[0])]),
+    ];
+    for (i, digest) in digests.iter().enumerate() {
+        assert!(!digests[..i].contains(digest), "{i}");
+    }
 }
 
 #[test]
@@ -164,6 +188,6 @@ fn each_step_tells_where_it_took_effect() {
         seen.push((step.at.witness(), step.reply.name(), step.found.is_some()));
     });
     let witness =
-        |position| hapax_core::Witness { shard: 3, index: 1, position, time: LogTime(1000), applied: true };
+        |position| hapax_core::Witness { shard: 3, index: 1, position, time: LogTime(1000), basis: hapax_core::Basis::Applied };
     assert_eq!(seen, [(witness(0), "granted", false), (witness(1), "in_flight", true)]);
 }

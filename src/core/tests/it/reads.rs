@@ -173,4 +173,6 @@ fn get_across_a_deadline_goes_through_the_log() {
     assert!(get(1030, 1100).is_none());
     let Some(Reply::State(absent)) = read_get(None, None, true, between(1, 9)) else { panic!() };
     assert_eq!((absent.state, absent.token, absent.attempt), (StateKind::Absent, Token::NONE, 0));
+    assert_eq!((absent.since, absent.until, absent.marked), (None, None, false));
+    assert_eq!((absent.class, absent.detail), (None, None));
 }
