@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn witness(time: u64) -> Option<Witness> {
-        Some(Witness { shard: 0, index: 1, position: 0, time: LogTime(time), applied: false })
+        Some(Witness { shard: 0, index: 1, position: 0, time: LogTime(time), basis: hapax_core::Basis::Read })
     }
 
     fn print(byte: u8) -> Option<Fingerprint> {

@@ -22,7 +22,7 @@ use crate::stop::{StopFlag, Stopping};
 use crate::types::RaftLogId;
 use futures_util::future::join_all;
 use hapax_core::policy::Policies;
-use hapax_core::{Answer, ErrorCode, LeaderHint, Refusal, Reply, Resolved, resolve_request};
+use hapax_core::{Answer, Basis, ErrorCode, LeaderHint, Refusal, Reply, Resolved, Witness, resolve_request};
 use hapax_store::log::Log;
 use hapax_store::records::RecordStore;
 use hapax_wire::client::ShardTable;
@@ -164,6 +164,8 @@ impl Node {
             if shard >= self.context.shards {
                 let invalid = hapax_core::Invalid::new("shard", "there is no such shard");
                 self.answer_now(caller, call.id, Reply::Error(invalid.into()));
+            } else if let Some(answer) = self.stale_answer(shard, &call) {
+                caller.deliver(vec![(call.id, answer)]);
             } else if self.leads(shard) || !may_forward {
                 if let Some(pending) = self.resolve(call, caller) {
                     local.entry(shard).or_default().push(pending);
@@ -211,6 +213,29 @@ impl Node {
         let wait_until = (wait_ms > 0).then(|| wait_until(arrived, deadline, wait_ms));
         let caller = Arc::clone(caller);
         Some(Pending { caller, id: call.id, verb, arrived, deadline, wait_until, woken: false, work })
+    }
+
+    /// What this follower may say by itself: a completed record, to a caller that asked for a stale
+    /// read. Anything else goes to the leader; "not seen" is never answered stale.
+    fn stale_answer(&self, shard: u32, call: &Call) -> Option<Answer> {
+        let hapax_core::Ask::Get(ask) = &call.request.ask else { return None };
+        if !ask.stale || self.leads(shard) {
+            return None;
+        }
+        let group = self.slots.get(&shard)?.running.read().clone()?;
+        let applied = group.shard().applied.lock();
+        let now = applied.state.time;
+        let found = group.shard().record(&ask.address).ok()??;
+        let reply = hapax_core::read_get(
+            Some(&found),
+            ask.fingerprint.as_ref(),
+            true,
+            hapax_core::ReadAt { applied: now, stamp: now },
+        )?;
+        let is_completed =
+            matches!(&reply, Reply::State(view) if view.state == hapax_core::StateKind::Completed);
+        let witness = Witness { basis: Basis::Stale, ..applied.read_witness() };
+        is_completed.then_some(Answer { reply, witness: Some(witness) })
     }
 
     fn submit_to(&self, shard: u32, pending: Vec<Pending>) {

@@ -9,6 +9,7 @@ use hapax_client::{Client, ClientConfig, ClusterId, Error};
 use hapax_core::{Answer, ErrorCode, LeaderHint, LogTime, Refusal, Reply, Request, Witness};
 use hapax_wire::client as wire;
 use hapax_wire::client::{NodeEntry, ReplicaRef, ShardEntry, ShardTable, ToClient, ToServer};
+use hapax_wire::status::{EngineStatus, NodeStatus};
 use hapax_wire::{Decoder, limits};
 use parking_lot::Mutex;
 use std::io;
@@ -43,6 +44,8 @@ pub(crate) enum Act {
     HangUp,
     /// Writes bytes that are no frame.
     Garbage,
+    /// Answers with a sound frame whose body ends behind the call's id.
+    Unreadable,
     /// Answers with the bytes of the frame handed over one by one.
     Dribble(Reply),
     /// Answers when told to.
@@ -306,7 +309,8 @@ fn hear(world: &World, node: usize, conn: u64, message: ToServer, say: &mpsc::Un
             }
         }
         ToServer::Cancel(cancel) => world.note(Event::Cancel { conn, id: cancel.id }),
-        ToServer::StatusAsk(_) | ToServer::Error(_) => {}
+        ToServer::StatusAsk(ask) => tell(ToClient::Status(wire::Status { id: ask.id, status: status(node) })),
+        ToServer::Error(_) => {}
         ToServer::Calls(calls) => {
             assert!(calls.malformed.is_empty(), "a client never sends what cannot be read");
             world.note(Event::Frame { calls: calls.calls.len() });
@@ -331,6 +335,7 @@ fn perform(act: Act, id: u64, say: &mpsc::UnboundedSender<Out>) -> bool {
         Act::Reply(reply) => Out::Message(answer(reply)),
         Act::Dribble(reply) => Out::Dribble(answer(reply)),
         Act::Garbage => Out::Raw(vec![0xa5; 64]),
+        Act::Unreadable => Out::Raw(frame(hapax_wire::kind::ANSWER, &id.to_le_bytes())),
         Act::Later(reply) => {
             let say = say.clone();
             tokio::spawn(async move {
@@ -343,6 +348,30 @@ fn perform(act: Act, id: u64, say: &mpsc::UnboundedSender<Out>) -> bool {
     };
     let _the_other_half_may_have_ended = say.send(out);
     true
+}
+
+fn status(node: usize) -> NodeStatus {
+    NodeStatus {
+        node: node as u64 + 1,
+        name: format!("n{node}"),
+        software: "scripted".to_owned(),
+        uptime_ms: 5,
+        shards: Vec::new(),
+        engine: EngineStatus { name: "none".to_owned(), figures: Vec::new() },
+        log: Vec::new(),
+    }
+}
+
+/// A frame by hand, as the wire describes its form.
+fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut frame = u32::try_from(body.len()).expect("small").to_le_bytes().to_vec();
+    frame.extend_from_slice(&[kind, hapax_wire::frame::FORM]);
+    let check = crc32c::crc32c(&frame).to_le_bytes();
+    frame.extend_from_slice(&check[..2]);
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&frame), body);
+    frame.extend_from_slice(&sum.to_le_bytes());
+    frame.extend_from_slice(body);
+    frame
 }
 
 fn welcome(node: usize) -> wire::Welcome {
@@ -358,7 +387,13 @@ fn welcome(node: usize) -> wire::Welcome {
 
 /// Every reply of a scripted node is said to come from here.
 pub(crate) fn answer(reply: Reply) -> Answer {
-    let witness = Witness { shard: 0, index: 42, position: 0, time: LogTime(1_000_000), applied: true };
+    let witness = Witness {
+        shard: 0,
+        index: 42,
+        position: 0,
+        time: LogTime(1_000_000),
+        basis: hapax_core::Basis::Applied,
+    };
     Answer { reply, witness: Some(witness) }
 }
 

@@ -12,7 +12,7 @@ use crate::time::stamp::ShardClock;
 use crate::types::StoredMembership;
 use hapax_core::prevented::{CountedPairs, Event, event};
 use hapax_core::quota::QuotaLedger;
-use hapax_core::{Address, Command, LogTime, Record, Reply, ShardState, Witness};
+use hapax_core::{Address, Basis, Command, LogTime, Record, Reply, ShardState, Witness};
 use hapax_store::log::LogPosition;
 use hapax_store::records::{ShardRecords, StoreError};
 use parking_lot::Mutex;
@@ -148,7 +148,7 @@ impl AppliedState {
             index: self.state.index,
             position: 0,
             time: self.state.time,
-            applied: false,
+            basis: Basis::Read,
         }
     }
 }

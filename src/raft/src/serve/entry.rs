@@ -7,7 +7,7 @@ use crate::serve::in_flight::InFlight;
 use crate::serve::outbox::{Outbox, not_leader, too_slow};
 use crate::serve::pending::{Pending, Work};
 use crate::types::{Applied, CommittedLeader, Proposal, Types};
-use hapax_core::{Batch, Command, ErrorCode, LogTime, Refusal, Reply, Verb, Witness, limits};
+use hapax_core::{Basis, Batch, Command, ErrorCode, LogTime, Refusal, Reply, Verb, Witness, limits};
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
@@ -173,8 +173,13 @@ impl Sent {
                 .and_then(Option::take)
                 .ok_or_else(|| unknown("the reply is missing"))?;
             let position = u32::try_from(place).unwrap_or(u32::MAX);
-            let witness =
-                Witness { shard: self.shard.shard, index, position, time: applied.time, applied: true };
+            let witness = Witness {
+                shard: self.shard.shard,
+                index,
+                position,
+                time: applied.time,
+                basis: Basis::Applied,
+            };
             Ok((reply, witness))
         });
     }

@@ -2,11 +2,14 @@
 
 use hapax_core::request::ListAsk;
 use hapax_core::view::{Page, Row};
-use hapax_core::{Address, ErrorCode, ReadAt, Refusal, Reply, limits};
+use hapax_core::{Address, ErrorCode, ReadAt, Refusal, Reply, View, limits};
 use hapax_store::records::ShardRecords;
 
 /// Records looked at for one page at most: a filter that matches little goes on with the next page.
 const SCANNED: usize = 4 * limits::LIST_ROWS as usize;
+
+/// Bytes of rows in one page, by estimate: a page must fit a client's frame.
+const PAGE_BYTES: usize = 512 * 1024;
 
 /// The page that `ask` wants, with every record as it is at the leader's stamp.
 ///
@@ -29,15 +32,30 @@ pub fn page(records: &ShardRecords, ask: &ListAsk, at: ReadAt) -> Result<Reply, 
     };
     let now = at.stamp.max(at.applied);
     let mut rows = Vec::new();
+    let mut bytes = 0;
     for (address, record) in scanned.rows {
         let view = record.view(now, hapax_core::Access::Summary);
         if view.state != hapax_core::StateKind::Absent && ask.state.is_none_or(|wanted| wanted == view.state)
         {
+            bytes += size_bytes(&address, &view);
             rows.push(Row { address: address.clone(), view });
         }
-        if rows.len() == limit {
+        if rows.len() == limit || bytes >= PAGE_BYTES {
             return Ok(Reply::Page(Page { rows, next: Some(address) }));
         }
     }
     Ok(Reply::Page(Page { rows, next }))
+}
+
+/// An estimate from above of a row's bytes.
+fn size_bytes(address: &Address, view: &View) -> usize {
+    let detail = view.detail.as_ref().map_or(0, |detail| {
+        let text = |text: Option<usize>| text.unwrap_or(0);
+        text(detail.label.as_ref().map(|label| label.as_str().len()))
+            + text(detail.first_trace.as_ref().map(|trace| trace.as_str().len()))
+            + text(detail.resolution.as_ref().map(|resolution| {
+                resolution.reason.as_str().len() + resolution.principal.as_str().len() + 64
+            }))
+    });
+    address.canonical().len() + detail + 128
 }

@@ -442,8 +442,13 @@ fn asks() -> Vec<Ask> {
 }
 
 fn answer(reply: Reply) -> hapax_core::Answer {
-    let witness =
-        Witness { shard: 3, index: 900, position: 2, time: LogTime(1_795_000_000_000), applied: true };
+    let witness = Witness {
+        shard: 3,
+        index: 900,
+        position: 2,
+        time: LogTime(1_795_000_000_000),
+        basis: hapax_core::Basis::Applied,
+    };
     hapax_core::Answer { reply, witness: Some(witness) }
 }
 

@@ -9,7 +9,7 @@ use hapax_core::request::{
 };
 use hapax_core::view::{Page, Row, ViewDetail};
 use hapax_core::{
-    Address, Ask, Blob, ErrorCode, FieldDigest, Fields, Fingerprint, Key, Label, LeaderHint, LogTime,
+    Address, Ask, Basis, Blob, ErrorCode, FieldDigest, Fields, Fingerprint, Key, Label, LeaderHint, LogTime,
     Metadata, Money, Nonce, Operation, Outcome, OutcomeClass, Principal, Reason, Refusal, Reply, Request,
     StateKind, Tenant, Token, Trace, View, Witness,
 };
@@ -303,14 +303,9 @@ fn granted() -> impl Strategy<Value = Reply> {
 }
 
 pub(crate) fn core_answer() -> impl Strategy<Value = hapax_core::Answer> {
-    let witness = of((any::<u32>(), any::<u64>(), any::<u32>(), time(), any::<bool>())).prop_map(|witness| {
-        witness.map(|(shard, index, position, time, applied)| Witness {
-            shard,
-            index,
-            position,
-            time,
-            applied,
-        })
+    let basis = prop_oneof![Just(Basis::Applied), Just(Basis::Read), Just(Basis::Stale)];
+    let witness = of((any::<u32>(), any::<u64>(), any::<u32>(), time(), basis)).prop_map(|witness| {
+        witness.map(|(shard, index, position, time, basis)| Witness { shard, index, position, time, basis })
     });
     let reply = prop_oneof![1 => granted(), 3 => refusing_reply()];
     (reply, witness).prop_map(|(reply, witness)| hapax_core::Answer { reply, witness })

@@ -14,7 +14,7 @@ pub(in crate::cli) fn answer(answer: &Answer) -> Vec<u8> {
     let mut page = Page::default();
     reply(&mut page, &answer.reply);
     if let Some(witness) = &answer.witness {
-        let how = if witness.applied { "applied" } else { "read" };
+        let how = witness.basis.name();
         page.row("witness", format!("shard {}, index {}, {how}", witness.shard, witness.index));
     }
     page.finish()
