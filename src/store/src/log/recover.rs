@@ -68,6 +68,15 @@ impl Opened {
 }
 
 impl Opened {
+    /// Writes the last accepted write once more, as it is. Its own sync may have failed, and a kernel may then
+    /// call pages clean that never reached the disk: only a new write makes the next sync mean something.
+    fn write_again(&self, bytes: &[u8], from: u64, to: u64) -> Result<(), LogError> {
+        let range = usize::try_from(from).unwrap_or(usize::MAX)..usize::try_from(to).unwrap_or(usize::MAX);
+        let slice = bytes.get(range).unwrap_or_default();
+        disk::write_all_at(self.file.as_ref(), &mut [IoSlice::new(slice)], from)
+            .map_err(LogError::io("write the last write again"))
+    }
+
     /// Writes the header that a crash tore off the segment's first write, so that it does not count as damage
     /// later. All that it says is known from that write.
     fn write_header(&self, first: &Write) -> Result<(), LogError> {
@@ -221,6 +230,11 @@ impl Reader<'_> {
         let writes = &newest.scan.writes;
         if let Some(first) = writes.first().filter(|_| newest.lacks_header) {
             opened.write_header(first)?;
+        }
+        if let Some(last) = writes.last().filter(|last| last.mark.records > 0) {
+            let with_header = writes.len() == 1 && !newest.lacks_header;
+            let from = if with_header { 0 } else { last.start };
+            opened.write_again(&newest.bytes, from, last.end)?;
         }
         opened.file.sync_data().map_err(LogError::io("sync what was recovered"))?;
         self.disk.sync_dir(self.dir).map_err(LogError::io("sync the log's directory"))?;

@@ -1,5 +1,6 @@
 //! One simulated file: its bytes as a reader sees them, and what of them is not yet durable.
 
+use std::collections::BTreeMap;
 use std::io::IoSlice;
 
 use super::random::Random;
@@ -18,11 +19,14 @@ enum Pending {
 pub(super) struct SimFile {
     pub(super) bytes: Vec<u8>,
     pending: Vec<Pending>,
+    /// Sectors that a failed sync left readable but not on the disk, and clean, so that no later sync writes
+    /// them: what the disk holds in their place, by sector number.
+    phantoms: BTreeMap<usize, Vec<u8>>,
 }
 
 impl SimFile {
     pub(super) fn durable(bytes: Vec<u8>) -> Self {
-        Self { bytes, pending: Vec::new() }
+        Self { bytes, ..Self::default() }
     }
 
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>], offset: usize, bytes_max: usize) -> usize {
@@ -33,7 +37,7 @@ impl SimFile {
         if end > old_len {
             self.bytes.resize(end, 0);
         }
-        let old = self.bytes[offset..end].to_vec();
+        let old = self.take_old(offset, end);
         self.bytes[offset..end].copy_from_slice(&new);
         let written = new.len();
         self.pending.push(Pending::Write { offset, old, new, old_len });
@@ -49,6 +53,36 @@ impl SimFile {
 
     pub(super) fn sync(&mut self) {
         self.pending.clear();
+    }
+
+    /// A sync that fails as on Linux: what it should have written counts as clean from now on.
+    pub(super) fn fail_sync(&mut self) {
+        let seen = self.bytes.clone();
+        for change in std::mem::take(&mut self.pending).iter().rev() {
+            self.undo(change);
+        }
+        let mut durable = std::mem::replace(&mut self.bytes, seen);
+        durable.resize(self.bytes.len(), 0);
+        let sectors = durable.chunks(SECTOR_BYTES).zip(self.bytes.chunks(SECTOR_BYTES));
+        for (sector, (durable, seen)) in sectors.enumerate() {
+            if durable != seen {
+                self.phantoms.entry(sector).or_insert_with(|| durable.to_vec());
+            }
+        }
+    }
+
+    /// What the disk holds, or would after a sync, where a write is about to go. Its sectors are dirty again.
+    fn take_old(&mut self, offset: usize, end: usize) -> Vec<u8> {
+        let mut old = self.bytes[offset..end].to_vec();
+        for sector in offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES) {
+            let start = sector * SECTOR_BYTES;
+            for (at, byte) in (start..).zip(self.phantoms.remove(&sector).unwrap_or_default()) {
+                if (offset..end).contains(&at) {
+                    old[at - offset] = byte;
+                }
+            }
+        }
+        old
     }
 
     pub(super) fn is_synced(&self) -> bool {
@@ -67,6 +101,13 @@ impl SimFile {
                 Pending::SetLen { new_len, .. } if random.below(2) == 0 => self.bytes.resize(new_len, 0),
                 Pending::SetLen { .. } => {}
                 Pending::Write { offset, new, .. } => self.keep_some(offset, &new, random),
+            }
+        }
+        for (sector, durable) in std::mem::take(&mut self.phantoms) {
+            let start = sector * SECTOR_BYTES;
+            let end = self.bytes.len().min(start + durable.len());
+            if start < end {
+                self.bytes[start..end].copy_from_slice(&durable[..end - start]);
             }
         }
     }

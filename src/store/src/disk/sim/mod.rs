@@ -112,7 +112,8 @@ impl SimDisk {
         state.locked.clear();
     }
 
-    /// After `passes` more calls of kind `op`, fails the next one (only that one) with `error`.
+    /// After `passes` more calls of kind `op`, fails the next one (only that one) with `error`. A sync that fails
+    /// so leaves its bytes readable, clean and not on the disk, as Linux does: only writing them again helps.
     pub fn fail_after(&self, op: DiskOp, passes: u64, error: io::ErrorKind) {
         self.state.lock().fault = Some((op, passes, error));
     }
@@ -372,8 +373,13 @@ impl DiskFile for SimHandle {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.begin(DiskOp::Sync, Some(self.life))?;
-        self.disk.state.lock().file_mut(self.id)?.sync();
+        let begun = self.disk.begin(DiskOp::Sync, Some(self.life));
+        let mut state = self.disk.state.lock();
+        if begun.is_err() && !state.powered_off && state.life == self.life {
+            state.file_mut(self.id)?.fail_sync();
+        }
+        begun?;
+        state.file_mut(self.id)?.sync();
         Ok(())
     }
 }
