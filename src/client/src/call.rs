@@ -119,8 +119,10 @@ impl Inner {
         match link.call(request, deadline).await {
             Ok(Answer { reply: Reply::Error(refusal), .. }) => self.sort(shard, &addr, refusal),
             Ok(answer) => Attempt::Replied(answer),
-            // This side's own bound: the caller has more in flight than a connection takes.
-            Err(error) if error.code() == ErrorCode::Overloaded => Attempt::Refused(error),
+            // This side's own bound: the caller has more in flight than a connection takes. A call
+            // of which a copy is under way keeps trying; a new one is pushed back at once.
+            Err(error) if error.code() == ErrorCode::Overloaded && tries == 0 => Attempt::Refused(error),
+            Err(error) if error.code() == ErrorCode::Overloaded => Attempt::Again(error),
             Err(error) => self.sort_own(shard, addr, error),
         }
     }

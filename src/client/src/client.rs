@@ -154,7 +154,7 @@ impl Client {
     /// # Errors
     /// When no node answered by the deadline; definite.
     pub async fn refresh_table(&self) -> Result<Arc<ShardTable>, Error> {
-        self.inner.refresh(self.inner.env.now() + self.timeout).await?;
+        self.inner.refresh(env::after(self.inner.env.now(), self.timeout)).await?;
         Ok(self.table())
     }
 
@@ -166,7 +166,7 @@ impl Client {
 
     /// Asks every node of the table how it is.
     pub async fn status(&self) -> Vec<NodeReport> {
-        let deadline = self.inner.env.now() + self.timeout;
+        let deadline = env::after(self.inner.env.now(), self.timeout);
         let table = self.table();
         let reports = table.nodes.iter().map(|node| async move {
             let addr: Addr = node.client_addr.as_str().into();
@@ -204,8 +204,8 @@ impl Client {
     }
 
     pub(crate) fn until(&self, now: Instant, wait: Duration) -> Until {
-        let wait = (!wait.is_zero()).then(|| now + wait);
-        Until { deadline: wait.unwrap_or(now) + self.timeout, wait }
+        let wait = (!wait.is_zero()).then(|| env::after(now, wait));
+        Until { deadline: env::after(wait.unwrap_or(now), self.timeout), wait }
     }
 
     pub(crate) fn request(&self, ask: hapax_core::Ask) -> Request {

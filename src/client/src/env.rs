@@ -128,6 +128,14 @@ impl std::fmt::Debug for Env {
     }
 }
 
+/// The longest span that is told from for ever: thirty years.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// `span` after `now`; a caller's span may be longer than what a clock can hold.
+pub(crate) fn after(now: Instant, span: Duration) -> Instant {
+    now + span.min(FOR_EVER)
+}
+
 pub(crate) async fn sleep(span: Duration) {
     tokio::time::sleep(span).await;
 }

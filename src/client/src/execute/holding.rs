@@ -79,7 +79,7 @@ impl Holding {
         }
         let now = self.env().now();
         if self.lease.lock().beat_at <= now {
-            self.renew(None, false, now + self.client.timeout()).await?;
+            self.renew(None, false, env::after(now, self.client.timeout())).await?;
         }
         let heart = self.env().spawn(beat(Arc::clone(self)));
         *self.heart.lock() = Some(heart);
@@ -151,7 +151,7 @@ impl Holding {
 
     /// A holder's own renewal: it must come back while the lease still holds.
     pub(super) async fn renew_in_time(&self, checkpoint: Option<Blob>, mark: bool) -> Result<(), HoldError> {
-        let until = self.lease.lock().act_until.min(self.env().now() + self.client.timeout());
+        let until = self.lease.lock().act_until.min(env::after(self.env().now(), self.client.timeout()));
         let renewed = self.renew(checkpoint, mark, until).await;
         if self.is_lost() { Err(HoldError::Lost) } else { renewed }
     }

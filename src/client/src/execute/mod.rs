@@ -186,7 +186,7 @@ impl Execute {
     /// Claims until the claim is ours with enough of its lease left to begin, or is not to be had.
     async fn acquire(&mut self) -> Result<Acquired, Error> {
         let env = self.client.env().clone();
-        let whole_wait = env.now() + self.claim.wait;
+        let whole_wait = crate::env::after(env.now(), self.claim.wait);
         for _ in 0..CLAIMS_MAX {
             // Ours alone: a claim whose reply was lost for good is over, and a new one takes a new
             // nonce.

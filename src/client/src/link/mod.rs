@@ -8,7 +8,7 @@
 //! had no effect; otherwise nobody knows. The difference is kept per call, in [`pending`].
 //!
 //! A call whose caller is gone is cancelled at the node and keeps its place in flight until it is
-//! answered, since the node counts it until then.
+//! answered (or its deadline is long past), since the node counts it until then.
 
 mod dial;
 mod pending;
@@ -100,15 +100,16 @@ impl Link {
     }
 
     async fn ask(&self, make: impl FnOnce(u64) -> Outgoing, deadline: Instant) -> Result<ToClient, Error> {
-        let mut waiting = self.enter(make)?;
+        let mut waiting = self.enter(make, deadline)?;
         match env::by(deadline, waiting.answer()).await {
             Some(answer) => answer,
             None => Err(deadline_passed(waiting.was_sent())),
         }
     }
 
-    fn enter(&self, make: impl FnOnce(u64) -> Outgoing) -> Result<Waiting<'_>, Error> {
-        let waiting = self.shared.pending.enter(self.shared.bounds.in_flight, &self.queue)?;
+    fn enter(&self, make: impl FnOnce(u64) -> Outgoing, deadline: Instant) -> Result<Waiting<'_>, Error> {
+        let times = (self.shared.env.now(), deadline);
+        let waiting = self.shared.pending.enter(self.shared.bounds.in_flight, &self.queue, times)?;
         match self.queue.try_send(make(waiting.id())) {
             Ok(()) => Ok(waiting),
             // Dropping `waiting` takes it out again: it was never queued.

@@ -1,12 +1,18 @@
 //! The calls in flight on a connection, and what becomes of them.
 
 use super::{Outgoing, overloaded, unexpected};
+use crate::env::Instant;
 use crate::error::Error;
 use hapax_core::ErrorCode;
 use hapax_wire::client::ToClient;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+/// How long after its deadline an abandoned call may still be answered: a node that has not done so
+/// by then never will, and must not hold its place for ever.
+const GRACE: Duration = Duration::from_secs(10);
 
 type Told = Result<ToClient, Error>;
 
@@ -27,6 +33,7 @@ struct Table {
 struct Entry {
     /// Handed to the socket: from then on its outcome is known only from its answer.
     sent: bool,
+    deadline: Instant,
     /// Absent once the caller is gone.
     caller: Option<oneshot::Sender<Told>>,
 }
@@ -41,10 +48,14 @@ impl Pending {
         &'a self,
         bound: usize,
         queue: &'a mpsc::Sender<Outgoing>,
+        (now, deadline): (Instant, Instant),
     ) -> Result<Waiting<'a>, Error> {
         let mut table = self.table.lock();
         if let Some(reason) = &table.closed {
             return Err(reason.clone());
+        }
+        if table.entries.len() >= bound {
+            table.entries.retain(|_, entry| entry.caller.is_some() || now < entry.deadline + GRACE);
         }
         if table.entries.len() >= bound {
             return Err(overloaded());
@@ -52,7 +63,7 @@ impl Pending {
         table.last_id += 1;
         let id = table.last_id;
         let (caller, told) = oneshot::channel();
-        table.entries.insert(id, Entry { sent: false, caller: Some(caller) });
+        table.entries.insert(id, Entry { sent: false, deadline, caller: Some(caller) });
         Ok(Waiting { pending: self, queue, id, told, settled: false })
     }
 

@@ -9,4 +9,5 @@ mod once;
 mod routing;
 mod traffic;
 mod trust;
+mod verbs;
 mod world;

@@ -117,6 +117,23 @@ async fn one_more_than_the_bound_is_refused_definitely() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_that_a_node_never_answers_do_not_hold_their_places_for_ever() {
+    let world = World::new(1, 1, |_| Act::Silence);
+    let mut config = world.config();
+    config.max_in_flight = 8;
+    let client = world.client(config).await.expect("welcome").within(Duration::from_secs(2));
+    let calls = (0..8).map(|i| client.claim(claim(&format!("k{i}"))));
+    let refused = join_all(calls).await.into_iter().map(|answer| answer.expect_err("unanswered"));
+    assert!(refused.into_iter().all(|error| !error.is_definite()));
+    world.script(|_| Act::Reply(spent()));
+    let error = client.claim(claim("more")).await.expect_err("the node may count them still");
+    assert_eq!(error.code(), ErrorCode::Overloaded);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    client.claim(claim("more")).await.expect("answered");
+    assert_eq!(client.counters().connects, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_asked_whether_it_lives() {
     let world = World::new(1, 1, |_| Act::Reply(spent()));
     let client = world.default_client().await;

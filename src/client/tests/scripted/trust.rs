@@ -16,9 +16,10 @@ fn then_spent(mut acts: Vec<fn() -> Act>) -> impl FnMut(&crate::world::Seen) -> 
 
 #[tokio::test(start_paused = true)]
 async fn whatever_may_pass_is_sent_again_with_the_same_nonce() {
-    let acts: [fn() -> Act; 8] = [
+    let acts: [fn() -> Act; 9] = [
         || Act::HangUp,
         || Act::Garbage,
+        || Act::Unreadable,
         || Act::Silence,
         || refuse(ErrorCode::Unavailable, true),
         || refuse(ErrorCode::Unavailable, false),
@@ -246,6 +247,18 @@ async fn a_refused_greeting_surfaces_with_its_code() {
     let error = world.client(world.config()).await.expect_err("refused");
     assert_eq!((error.code(), error.is_definite()), (ErrorCode::Version, true));
     assert!(before.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_cannot_be_read_is_that_calls_alone() {
+    let mut calls = 0;
+    let world = World::new(1, 1, move |_| {
+        calls += 1;
+        if calls == 1 { Act::Unreadable } else { Act::Reply(spent()) }
+    });
+    let client = world.default_client().await;
+    client.claim(claim("a")).await.expect("the second copy was answered");
+    assert_eq!((world.calls().len(), client.counters().connects), (2, 1), "the connection lives on");
 }
 
 #[tokio::test]
