@@ -187,7 +187,12 @@ fn each_step_tells_where_it_took_effect() {
     world.batch(1000, vec![claim(1), claim(2)], |step| {
         seen.push((step.at.witness(), step.reply.name(), step.found.is_some()));
     });
-    let witness =
-        |position| hapax_core::Witness { shard: 3, index: 1, position, time: LogTime(1000), basis: hapax_core::Basis::Applied };
+    let witness = |position| hapax_core::Witness {
+        shard: 3,
+        index: 1,
+        position,
+        time: LogTime(1000),
+        basis: hapax_core::Basis::Applied,
+    };
     assert_eq!(seen, [(witness(0), "granted", false), (witness(1), "in_flight", true)]);
 }

@@ -1,6 +1,6 @@
 //! Which policy applies, and which tables are refused.
 
-use hapax_core::policy::{DURATION_MAX_MS, FingerprintRule, Mode, OnLapse, PolicyRule};
+use hapax_core::policy::{DURATION_MAX_MS, FingerprintRule, Mode, OnLapse, PolicyRule, RULES_MAX};
 use hapax_core::{Policies, Policy, PolicyTable};
 
 fn rule(tenant: &str, operation: Option<&str>, lease_ms: u64) -> PolicyRule {
@@ -112,12 +112,24 @@ fn a_policy_whose_numbers_do_not_fit_is_refused_by_the_field() {
 
 #[test]
 fn the_edges_of_a_policy_are_allowed() {
-    let cases: [fn(&mut Policy); 5] = [
+    let cases: [fn(&mut Policy); 12] = [
+        |policy| policy.lease_min_ms = 1,
         |policy| policy.lease_min_ms = policy.lease_ms,
         |policy| policy.lease_max_ms = policy.lease_ms,
+        |policy| {
+            (policy.lease_min_ms, policy.lease_ms, policy.lease_max_ms) = (5, 5, 5);
+        },
         |policy| policy.max_hold_ms = policy.lease_ms,
+        |policy| policy.max_hold_ms = DURATION_MAX_MS,
+        |policy| policy.lease_max_ms = DURATION_MAX_MS,
+        |policy| (policy.abandoned_ms, policy.memory_ms) = (DURATION_MAX_MS, DURATION_MAX_MS),
         |policy| policy.memory_ms = 0,
+        |policy| policy.retention_min_ms = 1,
         |policy| policy.retention_error_ms = policy.retention_min_ms,
+        |policy| {
+            policy.retention_max_ms = DURATION_MAX_MS;
+            policy.retention_success_ms = DURATION_MAX_MS;
+        },
     ];
     for change in cases {
         let mut policy = Policy::default();
@@ -176,4 +188,13 @@ fn an_unknown_or_missing_field_is_refused_by_its_name() {
     assert!(refused("[[rules]]\nlease_ms = 5").contains("tenant"));
     assert!(refused("[[rules]]\ntenant = \"acme\"\nmode = \"maybe\"").contains("maybe"));
     assert!(refused("rule = []").contains("`rule`"));
+}
+
+#[test]
+fn a_table_has_a_bounded_number_of_rules() {
+    let mut rules: Vec<_> = (0..RULES_MAX).map(|i| rule(&format!("t{i}"), None, 1000)).collect();
+    assert!(Policies::new(&table(rules.clone())).is_ok());
+    rules.push(rule("more", None, 1000));
+    let error = Policies::new(&table(rules)).unwrap_err();
+    assert_eq!((error.rule, error.invalid.field), (Some(RULES_MAX), "tenant"));
 }
