@@ -131,11 +131,14 @@ fn a_full_queue_refuses_or_makes_wait() {
         }
     };
     assert!(matches!(error, LogError::QueueFull), "{error}");
+    assert!(node.log.stats().queued_bytes > 64_000);
     assert_eq!(index, 8, "64 KiB hold eight entries of 8000 bytes");
     assert_eq!(group.state().expect("state").last, Some(at(1, 7)), "the refused one left no trace");
     // The waiting form gets through once the writer has made room.
     node.append(&group, vec![entry(gid(1), 1, index, 8000)]).expect("appended");
     assert_eq!(read_all(&group).expect("read").len(), 9);
+    node.settle();
+    assert_eq!(node.log.stats().queued_bytes, 0);
 }
 
 #[test]
@@ -189,6 +192,26 @@ fn a_purge_beyond_the_end_restarts_the_log_behind_it() {
     node.stop().expect("stopped");
     let node = Node::open(&disk, small(), IdleMark::Never).expect("it opens");
     assert_eq!(node.group(gid(1)).state().expect("state"), state);
+}
+
+#[test]
+fn commit_hints_are_written_along_and_never_trusted_beyond_the_log() {
+    for (hint, found) in [(Some(at(1, 2)), Some(at(1, 2))), (Some(at(1, 3)), None), (None, None)] {
+        let (disk, node) = fresh();
+        let group = node.group(gid(1));
+        node.append(&group, entries(gid(1), 1, 0..3, 10)).expect("appended");
+        let writes = disk.ops();
+        group.save_committed(Some(at(1, 1))).expect("noted");
+        group.save_committed(hint).expect("noted");
+        node.settle();
+        assert_eq!(disk.ops(), writes, "a hint alone is not written");
+        assert_eq!(group.state().expect("state").committed, hint);
+        node.run(group.save_vote(Bytes::from_static(b"carries the hint"))).expect("saved");
+        drop((group, node));
+        disk.crash(3);
+        let node = Node::open(&disk, small(), IdleMark::Never).expect("it opens");
+        assert_eq!(node.group(gid(1)).state().expect("state").committed, found, "{hint:?}");
+    }
 }
 
 #[test]

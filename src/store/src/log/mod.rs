@@ -172,6 +172,7 @@ impl Log {
         let groups: Vec<_> = shared.groups.read().values().cloned().collect();
         let quarantined = groups.iter().filter(|group| group.mem.lock().quarantined.is_some()).count();
         LogStats {
+            queued_bytes: shared.queue.queued_bytes(),
             segments_live: shared.segments.count() as u64,
             live_bytes: shared.segments.live_bytes(),
             quarantined_groups: quarantined as u64,

@@ -151,6 +151,12 @@ impl Queue {
         self.room.add_permits(bytes as usize);
     }
 
+    /// The bytes of the operations that wait or are being written; operations of more than the bound count as
+    /// the bound.
+    pub(super) fn queued_bytes(&self) -> u64 {
+        u64::from(self.room_max).saturating_sub(self.room.available_permits() as u64)
+    }
+
     pub(super) fn closed_by(&self) -> LogError {
         self.inner.lock().closed.clone().unwrap_or(LogError::Stopped)
     }

@@ -30,6 +30,8 @@ pub struct LogStats {
     pub sync_max_ns: u64,
     /// Syncs by latency: see [`SYNC_BUCKETS`].
     pub sync_buckets: [u64; SYNC_BUCKETS],
+    /// Bytes of records that wait for the writer or are being written.
+    pub queued_bytes: u64,
     /// Segments in use.
     pub segments_live: u64,
     /// Bytes of them that a recovery still needs.
