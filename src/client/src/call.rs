@@ -89,7 +89,8 @@ impl Inner {
             }
             self.counts.retries.fetch_add(1, Ordering::Relaxed);
             env::sleep(moment).await;
-            if self.routes.generation() == generation {
+            // A full queue says nothing about who leads.
+            if self.routes.generation() == generation && error.code() != ErrorCode::Overloaded {
                 self.refresh_soon(until.deadline).await;
             }
         }

@@ -34,6 +34,10 @@ struct State {
 impl Routes {
     /// Takes a table over, unless it is older than the one at hand or not a table at all.
     pub(crate) fn learn(&self, table: &ShardTable) {
+        if table.shards.is_empty() {
+            // A cluster that is just forming.
+            return;
+        }
         if !is_whole(table) {
             tracing::warn!(version = table.version, "a node sent a shard table with holes; ignored");
             return;
@@ -137,8 +141,7 @@ impl State {
 /// Whether the table names each shard once, in order.
 fn is_whole(table: &ShardTable) -> bool {
     let numbered = (0_u32..).zip(&table.shards).all(|(number, shard)| shard.shard == number);
-    let count = u32::try_from(table.shards.len()).unwrap_or(u32::MAX);
-    numbered && (1..=SHARDS).contains(&count)
+    numbered && u32::try_from(table.shards.len()).is_ok_and(|count| count <= SHARDS)
 }
 
 #[cfg(test)]

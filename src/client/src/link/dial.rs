@@ -66,6 +66,7 @@ async fn greet(
     let mut out = BytesMut::new();
     hello.put(&mut out).map_err(|fault| Error::from(fault.refusal()))?;
     stream.write_all(&out).await.map_err(failed)?;
+    stream.flush().await.map_err(failed)?;
 
     let mut decoder = Decoder::new(limits::HANDSHAKE_BYTES);
     let frame = loop {

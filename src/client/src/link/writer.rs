@@ -32,7 +32,7 @@ pub(super) async fn run(
         let mut items = taken.drain(..).peekable();
         while items.peek().is_some() {
             gather(&mut items, &mut out, shared);
-            if let Err(error) = stream.write_all(&out).await {
+            if let Err(error) = write(stream, &out).await {
                 let text = format!("writing to the node failed: {}", error.kind());
                 return Error::definite(ErrorCode::Unavailable, text);
             }
@@ -42,6 +42,12 @@ pub(super) async fn run(
             out = BytesMut::new();
         }
     }
+}
+
+/// A stream of another network may hold bytes back until it is flushed.
+async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }
 
 /// Encodes items in their order until there are none left or the write is large enough.

@@ -155,3 +155,29 @@ async fn connecting_to_nothing_ends_with_a_definite_error() {
     assert_eq!((error.code(), error.is_definite()), (ErrorCode::Unavailable, true));
     assert!(before.elapsed() <= Duration::from_secs(10));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_is_still_forming_is_waited_for() {
+    let world = World::new(1, 1, |_| Act::Reply(spent()));
+    let formed = world.table.lock().clone();
+    world.table.lock().shards.clear();
+    let connecting = tokio::spawn({
+        let world = std::sync::Arc::clone(&world);
+        async move { world.default_client().await }
+    });
+    world.until(3, |event| matches!(event, Event::TableAsk)).await;
+    *world.table.lock() = formed;
+    let client = connecting.await.expect("it connected once there was a table");
+    claimed(&client, "a").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_node_is_not_asked_for_the_table_over_and_over() {
+    let world = World::new(1, 1, |_| refuse(ErrorCode::Overloaded, true));
+    let client = world.default_client().await;
+    let before = world.count(|event| matches!(event, Event::TableAsk));
+    let error = client.claim(claim("a")).await.expect_err("full");
+    assert_eq!((error.code(), error.is_definite()), (ErrorCode::Overloaded, true));
+    assert!(world.calls().len() > 5);
+    assert_eq!(world.count(|event| matches!(event, Event::TableAsk)), before);
+}

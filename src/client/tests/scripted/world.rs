@@ -418,7 +418,8 @@ impl Network for InMemory {
             }
             let (near, far) = tokio::io::duplex(256 * 1024);
             tokio::spawn(serve(Arc::clone(&self.0), node, far));
-            Ok(Box::new(near) as Box<dyn Stream>)
+            // Holds bytes back until it is flushed, as a TLS stream may.
+            Ok(Box::new(tokio::io::BufStream::new(near)) as Box<dyn Stream>)
         })
     }
 }
