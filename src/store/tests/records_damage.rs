@@ -284,6 +284,24 @@ fn a_mark_is_never_ahead_of_a_sync() {
 }
 
 #[test]
+fn a_failed_sync_moves_no_mark() {
+    let (engine, disk) = (MemoryEngine::new(), SimDisk::new());
+    let mut replica = Home::memory(engine.clone(), disk.clone()).replica();
+    replica.apply(&batch(1, vec![claim(1, 1, 1_000)]));
+    replica.sync();
+    replica.apply(&batch(2, vec![claim(2, 1, 1_000)]));
+    replica.write();
+    replica.write();
+    assert!(engine.unsynced() > 0, "written, not synced");
+    engine.set_failing(true);
+    assert!(replica.writer.step(replica.now_ms + 60_000).is_err());
+    assert_eq!(replica.shard.durable(), at(1));
+    disk.crash(1);
+    let replica = Home::memory(engine.crash(0), disk).replica();
+    assert_eq!(replica.shard.applied().position, at(1), "it opens where the last sync was");
+}
+
+#[test]
 fn a_store_whose_opening_comes_to_no_end_again_and_again_is_damaged() {
     let disk = SimDisk::new();
     let home = Home::memory(MemoryEngine::new(), disk.clone());

@@ -8,9 +8,6 @@ use hapax_core::{Blob, LogTime};
 
 const WHAT: &str = "applied state";
 
-/// The most bytes of the opaque membership.
-pub const MEMBERSHIP_BYTES_MAX: usize = 64 * 1024;
-
 /// What belongs to a shard's applied state beside its records. Always written together with them, in one atomic
 /// batch, so that the two never tell different stories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +20,7 @@ pub struct AppliedMeta {
     pub digest: u128,
     /// The shard's lineage.
     pub epoch: u8,
-    /// The membership that the Raft layer last applied, in its own encoding; at most
-    /// [`MEMBERSHIP_BYTES_MAX`].
+    /// The membership that the Raft layer last applied, in its own encoding: a few KiB.
     pub membership: Bytes,
     /// The command format level that was last applied.
     pub format: u8,

@@ -34,8 +34,8 @@ impl Default for RecordConfig {
         Self {
             kind: EngineKind::Fjall,
             engine: EngineConfig::default(),
-            pending_bytes_max: 64 << 20,
-            cache_bytes_max: 32 << 20,
+            pending_bytes_max: 32 << 20,
+            cache_bytes_max: 8 << 20,
             batch_bytes: 4 << 20,
             batch_ms: 500,
             idle_ms: 10_000,

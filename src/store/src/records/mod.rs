@@ -43,7 +43,7 @@ mod store;
 mod writer;
 
 pub use config::RecordConfig;
-pub use engine::{EngineConfig, EngineKind, MemoryEngine};
+pub use engine::{EngineConfig, EngineKind, MemoryEngine, is_guarded};
 pub use error::StoreError;
 pub use ledger::Counts;
 pub use scan::ScanPage;

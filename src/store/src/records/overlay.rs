@@ -175,3 +175,127 @@ pub(crate) fn footprint(address: &Address, record: Option<&Record>) -> usize {
     });
     128 + address.canonical().len() + payload
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hapax_core::record::{Open, OpenCause};
+    use hapax_core::{
+        Blob, Fields, Fingerprint, Key, LogTime, Nonce, Operation, Policy, Principal, State, Tenant, Terms,
+        Token,
+    };
+
+    fn address() -> Address {
+        let (tenant, operation) = (Tenant::new("t").expect("valid"), Operation::new("o").expect("valid"));
+        Address::new(&tenant, &operation, &Key::new("k").expect("valid"))
+    }
+
+    fn record(attempt: u32) -> Arc<Record> {
+        let policy = Policy::default();
+        let open = Open {
+            cause: OpenCause::Released,
+            since: LogTime(1),
+            checkpoint: Blob::default(),
+            marked: false,
+        };
+        Arc::new(Record {
+            fingerprint: Fingerprint::EMPTY,
+            fields: Fields::default(),
+            incarnation: Token::from(1),
+            token: Token::from(1),
+            nonce: Nonce::try_from([1; 16]).expect("valid"),
+            attempt,
+            principal: Principal::default(),
+            first_trace: None,
+            value: None,
+            label: None,
+            terms: Terms {
+                on_lapse: policy.on_lapse,
+                mode: policy.mode,
+                max_hold_ms: policy.max_hold_ms,
+                abandoned_ms: policy.abandoned_ms,
+                retention_success_ms: policy.retention_success_ms,
+                memory_ms: policy.memory_ms,
+            },
+            resolution: None,
+            state: State::Open(open),
+        })
+    }
+
+    fn known(overlay: &mut Overlay) -> Option<Option<Arc<Record>>> {
+        match overlay.get(&address()) {
+            Found::Known(record) => Some(record),
+            Found::Unknown(_) => None,
+        }
+    }
+
+    fn write_all(overlay: &mut Overlay) {
+        let job = overlay.take();
+        overlay.keep_written(job.iter());
+        overlay.retire();
+    }
+
+    #[test]
+    fn what_was_read_from_the_engine_is_cached() {
+        let mut overlay = Overlay::new(10_000);
+        let ticket = overlay.ticket();
+        overlay.fill(&address(), &record(1), ticket);
+        assert_eq!(known(&mut overlay), Some(Some(record(1))));
+    }
+
+    /// A reader looked, found nothing, and read the engine; before it comes back, a change was applied and
+    /// written. What the reader has is old.
+    #[test]
+    fn what_was_read_before_a_batch_ended_is_not_cached_after_it() {
+        for removal in [false, true] {
+            let mut overlay = Overlay::new(10_000);
+            let ticket = overlay.ticket();
+            overlay.put(address(), (!removal).then(|| record(2)));
+            write_all(&mut overlay);
+            overlay.fill(&address(), &record(1), ticket);
+            let expected = if removal { None } else { Some(Some(record(2))) };
+            assert_eq!(known(&mut overlay), expected);
+        }
+    }
+
+    /// The same, while the batch is being written: the old value must not be there when the batch ends.
+    #[test]
+    fn what_was_read_while_a_change_is_pending_is_not_cached() {
+        let mut overlay = Overlay::new(10_000);
+        overlay.put(address(), None);
+        let job = overlay.take();
+        overlay.keep_written(job.iter());
+        let ticket = overlay.ticket();
+        overlay.fill(&address(), &record(1), ticket);
+        overlay.retire();
+        assert_eq!(known(&mut overlay), None, "the engine is asked again");
+    }
+
+    #[test]
+    fn a_ticket_of_a_replaced_shard_is_no_good() {
+        let mut old = Overlay::new(10_000);
+        old.put(address(), None);
+        write_all(&mut old);
+        let (ticket, mut new) = (old.ticket(), Overlay::new(10_000));
+        new.follow(&old);
+        write_all(&mut new);
+        new.fill(&address(), &record(1), ticket);
+        assert_eq!(known(&mut new), None);
+    }
+
+    #[test]
+    fn bytes_are_counted_once_and_come_down_again() {
+        let mut overlay = Overlay::new(10_000);
+        overlay.put(address(), Some(record(1)));
+        let once = overlay.pending_bytes();
+        overlay.put(address(), Some(record(2)));
+        assert_eq!(overlay.pending_bytes(), once, "replaced, not added");
+        overlay.take();
+        overlay.put(address(), None);
+        assert!(overlay.pending_bytes() > once, "the batch being written counts");
+        overlay.retire();
+        assert!((1..once).contains(&overlay.pending_bytes()));
+        write_all(&mut overlay);
+        assert_eq!(overlay.pending_bytes(), 0);
+    }
+}

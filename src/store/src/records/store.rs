@@ -66,7 +66,11 @@ impl RecordStore {
         dir: &Path,
         config: RecordConfig,
     ) -> Result<(Self, RecordWriter), StoreError> {
-        disk.create_dir(dir).map_err(|error| StoreError::io("create the store's directory", error))?;
+        let failed = |error| StoreError::io("create the store's directory", error);
+        disk.create_dir(dir).map_err(failed)?;
+        if let Some(parent) = dir.parent() {
+            disk.sync_dir(parent).map_err(failed)?;
+        }
         let marks = Marks::open(Arc::clone(&disk), dir)?;
         let attempts = Attempts::new(disk.as_ref(), dir);
         attempts.begin()?;

@@ -20,6 +20,7 @@ mod memory;
 mod sled;
 
 pub use self::fjall::FjallEngine;
+pub use self::guard::is_guarded;
 pub use self::memory::MemoryEngine;
 pub use self::sled::SledEngine;
 
@@ -144,9 +145,9 @@ pub struct EngineConfig {
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
-            block_cache_bytes: 128 << 20,
+            block_cache_bytes: 64 << 20,
             memtable_bytes: 16 << 20,
-            journal_bytes: 512 << 20,
+            journal_bytes: 128 << 20,
             worker_threads: 2,
         }
     }

@@ -16,7 +16,7 @@ use hapax_core::LogTime;
 use parking_lot::Mutex;
 use std::fs::File;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,6 +28,7 @@ pub struct SledEngine {
     database: sled::Db,
     /// Its one big file, opened a second time: a sync of any handle syncs the file.
     file: File,
+    dir: PathBuf,
 }
 
 impl std::fmt::Debug for SledEngine {
@@ -51,7 +52,7 @@ impl SledEngine {
                 .map_err(|error| failed("open the database", error))
         })?;
         let file = File::open(dir.join("db")).map_err(|error| StoreError::io("open sled's file", error))?;
-        Ok(Self { database, file })
+        Ok(Self { database, file, dir: dir.to_owned() })
     }
 }
 
@@ -88,8 +89,18 @@ impl RecordEngine for SledEngine {
 
     fn sync(&self) -> Result<(), StoreError> {
         guarded("flush", || self.database.flush().map(|_| ()).map_err(|error| failed("flush", error)))?;
-        // Values longer than a segment are files of their own in `blobs`, each synced when it is written.
-        self.file.sync_data().map_err(|error| StoreError::io("sync sled's file", error))
+        let failed = |error| StoreError::io("sync sled's files", error);
+        self.file.sync_data().map_err(failed)?;
+        // Long values and snapshots of the page table are files of their own, which sled syncs; their names it
+        // does not.
+        for dir in [self.dir.clone(), self.dir.join("blobs")] {
+            match File::open(&dir) {
+                Ok(dir) => dir.sync_all().map_err(failed)?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
     }
 
     fn size_bytes(&self) -> u64 {

@@ -57,13 +57,14 @@ pub(in crate::records) struct Pending {
 
 impl ShardRecords {
     pub(in crate::records) fn pending(&self) -> Pending {
+        let durable = self.durable.borrow().sequence;
         let state = self.state.lock();
         Pending {
             changed_bytes: state.overlay.changed_bytes(),
             has_records: state.overlay.pending_bytes() > 0,
             has_moved: state.sequence > state.written.sequence,
-            flush_wanted: state.flush_wanted > self.durable.borrow().sequence,
-            unsynced: state.written.sequence > self.durable.borrow().sequence,
+            flush_wanted: state.flush_wanted > durable,
+            unsynced: state.written.sequence > durable,
         }
     }
 
