@@ -10,8 +10,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use records_support::{Home, ID, Replica, address, at, batch, claim, complete, renew, token};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 fn memory() -> Home {
     Home::memory(MemoryEngine::new(), SimDisk::new())
@@ -131,6 +131,28 @@ fn a_scan_keeps_to_its_prefix() {
     replica.sync();
     assert_eq!(replica.shard.scan(&[0xFD], None, 100).expect("a page").rows.len(), 0);
     assert_eq!(replica.shard.scan(&[], None, 100).expect("a page").rows.len(), 10);
+}
+
+/// A batch ends after a scan took its view of the engine and before it looks at what is pending: the records of
+/// that batch are in neither, and the scan must look again.
+#[test]
+fn a_batch_that_ends_during_a_scan_is_not_missed() {
+    let engine = MemoryEngine::new();
+    let mut home = Home::memory(engine.clone(), SimDisk::new());
+    home.config.batch_ms = 0;
+    let mut replica = home.replica();
+    replica.apply(&batch(1, (0..10).map(|key| claim(key, key + 1, 1_000)).collect()));
+    let Replica { writer, shard, .. } = replica;
+    let (writer, views) = (Mutex::new(writer), Arc::new(AtomicU64::new(0)));
+    let counted = Arc::clone(&views);
+    engine.set_on_view(move || {
+        if counted.fetch_add(1, Ordering::Relaxed) == 0 {
+            writer.lock().expect("not poisoned").step(1).expect("it goes on");
+        }
+    });
+    assert_eq!(shard.scan(&[], None, 100).expect("a page").rows.len(), 10);
+    assert_eq!(views.load(Ordering::Relaxed), 2, "it looked again");
+    assert_eq!(shard.stats().pending_bytes, 0, "the batch ended in between");
 }
 
 #[test]

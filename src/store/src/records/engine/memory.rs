@@ -31,6 +31,17 @@ struct State {
     unsynced: Vec<Op>,
     /// Fails every write and sync while set.
     failing: bool,
+    on_view: Option<Hook>,
+}
+
+/// Runs after a view was taken and before its taker has it.
+#[derive(Clone)]
+struct Hook(Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 #[derive(Debug, Default, Clone)]
@@ -72,7 +83,7 @@ impl MemoryEngine {
             .iter()
             .map(|(name, map)| (name.clone(), Space { map: Arc::clone(map), reclaim_before: LogTime::ZERO }))
             .collect();
-        let state = State { spaces, synced, unsynced: Vec::new(), failing: false };
+        let state = State { spaces, synced, ..State::default() };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -84,6 +95,11 @@ impl MemoryEngine {
     /// From now on every write and sync fails (or no longer).
     pub fn set_failing(&self, failing: bool) {
         self.state.lock().failing = failing;
+    }
+
+    /// From now on runs `hook` whenever a view was taken and before its taker has it.
+    pub fn set_on_view(&self, hook: impl Fn() + Send + Sync + 'static) {
+        self.state.lock().on_view = Some(Hook(Arc::new(hook)));
     }
 
     /// Flips one bit of a stored value, as a bad disk would.
@@ -204,7 +220,12 @@ impl EngineSpace for MemorySpace {
     }
 
     fn view(&self) -> Result<Arc<dyn EngineView>, StoreError> {
-        Ok(Arc::new(MemoryView(self.map())))
+        let view = Arc::new(MemoryView(self.map()));
+        let hook = self.engine.state.lock().on_view.clone();
+        if let Some(Hook(hook)) = hook {
+            hook();
+        }
+        Ok(view)
     }
 
     fn reclaim_before(&self, time: LogTime) {
