@@ -270,6 +270,7 @@ fn a_listing_is_bounded_and_goes_on_only_inside_its_range() {
         let Resolved::List(ask) = resolve(list(asked, Some(("acme", "pay")))).unwrap() else { panic!() };
         assert_eq!((ask.limit, ask.shard), (given, 3));
     }
+    assert!(resolve(list(1, None)).is_ok(), "the first page");
     refused(resolve(list(1, Some(("acme", "refund")))), ErrorCode::Invalid, "after");
     refused(resolve(list(1, Some(("zeta", "pay")))), ErrorCode::Invalid, "after");
     let all = Ask::List(ListAsk {
