@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hapax_store::disk::{Disk, OpenMode, SimDisk};
 use hapax_store::log::{GroupId, LogError};
 use log_support::model::{Expected, World, observe_group};
-use log_support::{IdleMark, Node, at, dir, entries, gid, read_all, segments, small};
+use log_support::{IdleMark, Node, at, dir, entries, entry, gid, read_all, segments, small};
 use proptest::prelude::*;
 
 const BLOCK: usize = 512;
@@ -304,6 +304,29 @@ fn damage_before_a_later_write_is_never_taken_for_a_torn_tail() {
         let other = outcome(&node, gid(2));
         assert!(other.is_none() || other == Some(expected.clone()));
     }
+}
+
+#[test]
+fn the_header_of_a_torn_new_segment_still_vouches_for_the_one_before() {
+    let disk = SimDisk::new();
+    let node = Node::open(&disk, small(), IdleMark::Never).expect("it opens");
+    let group = node.group(gid(1));
+    let mut last = 0;
+    while segments(&disk).len() < 2 {
+        last += 1;
+        node.append(&group, vec![entry(gid(1), 1, last, 7000)]).expect("appended");
+    }
+    drop((group, node));
+    let [old, new] = segments(&disk).try_into().expect("two segments");
+    // The first write of the new segment never arrived, but for the header: the entry is cut, no more.
+    assert!(disk.tamper(&new, |bytes| bytes[BLOCK..].fill(0)));
+    let node = open(&disk.fork());
+    assert_eq!(node.group(gid(1)).state().expect("whole").last, Some(at(1, last - 1)));
+    assert_eq!(node.log.stats().damages, 0);
+    // If the last write of the old segment is damaged as well, the header proves that it was synced.
+    let used = disk.contents(&old).expect("it exists").iter().rposition(|byte| *byte != 0).expect("writes");
+    let node = open(&flip(&disk, &old, used, 0));
+    assert!(is_quarantined(&node, gid(1)));
 }
 
 #[test]
