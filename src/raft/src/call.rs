@@ -4,6 +4,9 @@ use hapax_core::{Answer, Principal, Request};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Marks of calls that were given up, kept for one connection: more than may be in flight on it.
+const CANCELLED_MAX: usize = 2 * hapax_wire::limits::IN_FLIGHT;
+
 /// One verb that a caller sent.
 #[derive(Debug)]
 pub struct Call {
@@ -26,7 +29,7 @@ pub trait ReplySink: Send + Sync + 'static {
 pub struct Caller {
     principal: Principal,
     sink: Box<dyn ReplySink>,
-    open: AtomicBool,
+    open: Arc<AtomicBool>,
     cancelled: parking_lot::Mutex<std::collections::HashSet<u64>>,
 }
 
@@ -34,10 +37,16 @@ impl Caller {
     /// A connection of `principal` (empty while no authentication is set).
     #[must_use]
     pub fn new(principal: Principal, sink: Box<dyn ReplySink>) -> Arc<Self> {
+        Self::sharing(principal, sink, Arc::new(AtomicBool::new(true)))
+    }
+
+    /// One of several callers that are gone together, once `open` is false.
+    #[must_use]
+    pub fn sharing(principal: Principal, sink: Box<dyn ReplySink>, open: Arc<AtomicBool>) -> Arc<Self> {
         Arc::new(Self {
             principal,
             sink,
-            open: AtomicBool::new(true),
+            open,
             cancelled: parking_lot::Mutex::default(),
         })
     }
@@ -53,10 +62,14 @@ impl Caller {
         self.open.store(false, Ordering::Release);
     }
 
-    /// Marks one call as given up by its caller. Bounded by the calls in flight on a connection,
-    /// since the mark is taken away when the call is answered.
+    /// Marks one call as given up by its caller. The mark is taken away when the call is answered;
+    /// one that came after the answer stays, so that from time to time all of them are forgotten.
     pub fn cancel(&self, id: u64) {
-        self.cancelled.lock().insert(id);
+        let mut cancelled = self.cancelled.lock();
+        if cancelled.len() >= CANCELLED_MAX {
+            cancelled.clear();
+        }
+        cancelled.insert(id);
     }
 
     /// Whether somebody still waits for the reply of this call.

@@ -73,8 +73,8 @@ async fn pass_on(node: Arc<Node>, to: NodeId, mut out: HashMap<u64, Out>, caller
             return refuse(&caller, out, &Refusal::definite(ErrorCode::Unavailable, error.to_string()));
         }
     };
-    while let Some(latest) = out.values().map(|call| call.deadline).max() {
-        match timeout_at(latest, replies.recv()).await {
+    while let Some(earliest) = out.values().map(|call| call.deadline).min() {
+        match timeout_at(earliest, replies.recv()).await {
             Ok(Some(answers)) => {
                 let answers = answers.answers.into_iter().map(|answer| (answer.id, answer.answer));
                 deliver(&node, to, &caller, &mut out, answers.collect());
@@ -84,8 +84,10 @@ async fn pass_on(node: Arc<Node>, to: NodeId, mut out: HashMap<u64, Out>, caller
                 return refuse(&caller, out, &Refusal::indefinite(ErrorCode::Unavailable, why));
             }
             Err(_) => {
+                let now = Instant::now();
+                let late = out.extract_if(|_, call| call.deadline <= now).collect();
                 let why = "the leader did not answer before the deadline";
-                return refuse(&caller, out, &Refusal::indefinite(ErrorCode::Deadline, why));
+                refuse(&caller, late, &Refusal::indefinite(ErrorCode::Deadline, why));
             }
         }
     }

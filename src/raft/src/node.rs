@@ -35,6 +35,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 /// The pauses before a replica that failed is started again.
@@ -78,6 +79,8 @@ pub struct Node {
     told: Arc<Mutex<HashMap<u32, NodeId>>>,
     acceptor: Arc<PeerAcceptor>,
     table_changes: watch::Sender<u64>,
+    /// The tasks that keep the replicas running; each stops its own at the end.
+    supervisors: Mutex<Vec<JoinHandle<()>>>,
     stop: StopFlag,
     started_boot_ms: u64,
 }
@@ -134,15 +137,19 @@ impl Node {
                 told,
                 acceptor,
                 table_changes: watch::Sender::new(0),
+                supervisors: Mutex::default(),
                 stop: StopFlag::new(),
                 started_boot_ms,
             }
         });
         node.acceptor.attach(&node);
         for slot in node.slots.values() {
-            tokio::spawn(supervise(Arc::downgrade(&node), Arc::clone(slot), node.stop.subscribe()));
+            let supervisor = supervise(Arc::downgrade(&node), Arc::clone(slot), node.stop.subscribe());
+            node.supervisors.lock().push(tokio::spawn(supervisor));
         }
-        tokio::spawn(crate::time::poll::run(Arc::clone(&node.context), node.stop.subscribe()));
+        tokio::spawn(crate::time::poll::run(Arc::downgrade(&node), node.stop.subscribe()));
+        let every = Duration::from_millis(node.context.config.timing.maintain_ms);
+        tokio::spawn(crate::group::compare::run(Arc::downgrade(&node), every, node.stop.subscribe()));
         Ok(node)
     }
 
@@ -411,8 +418,12 @@ impl Node {
     /// Stops serving: peers are let go, every replica leaves its group, whatever waits is refused.
     pub async fn shutdown(&self) {
         self.stop.raise();
-        let groups: Vec<_> = self.slots.values().filter_map(|slot| slot.running.write().take()).collect();
-        join_all(groups.iter().map(|group| group.stop())).await;
+        let supervisors = std::mem::take(&mut *self.supervisors.lock());
+        for ended in join_all(supervisors).await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the task that kept a replica running has failed");
+            }
+        }
         self.acceptor.stop();
     }
 }
@@ -442,8 +453,8 @@ async fn supervise(node: Weak<Node>, slot: Arc<Slot>, mut stop: Stopping) {
                 bootstrap(&context, &group);
                 let began = Instant::now();
                 let died = tokio::select! {
-                    why = watch_group(&node, &group) => why,
-                    () = stop.wait() => return,
+                    why = watch_group(&node, &group) => Some(why),
+                    () = stop.wait() => None,
                 };
                 if began.elapsed() > RESTART_LONGEST {
                     pause = RESTART_FIRST;
@@ -451,6 +462,12 @@ async fn supervise(node: Weak<Node>, slot: Arc<Slot>, mut stop: Stopping) {
                 damaged = group.shard().damaged.is_up();
                 slot.running.write().take();
                 group.stop().await;
+                let Some(died) = died else { return };
+                if group.shard().differs.is_up() {
+                    tracing::error!(shard = slot.placement.shard, "the replica stays stopped");
+                    *slot.trouble.lock() = Some(died);
+                    return;
+                }
                 context.observer.anomaly(slot.placement.shard, Anomaly::GroupRebuilt);
                 tracing::error!(
                     shard = slot.placement.shard,
@@ -503,6 +520,7 @@ fn bootstrap(context: &Arc<Context>, group: &Arc<Group>) {
 async fn watch_group(node: &Weak<Node>, group: &Arc<Group>) -> String {
     let mut metrics = group.raft().metrics();
     let mut damaged = group.shard().damaged.subscribe();
+    let mut differs = group.shard().differs.subscribe();
     let mut leader = None;
     loop {
         let (state, now) = {
@@ -523,6 +541,7 @@ async fn watch_group(node: &Weak<Node>, group: &Arc<Group>) -> String {
                 return "the consensus ended".to_owned();
             },
             () = damaged.wait() => return "the records are damaged".to_owned(),
+            () = differs.wait() => return "its digest is not that of its peers".to_owned(),
         }
     }
 }

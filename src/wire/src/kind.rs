@@ -75,3 +75,7 @@ pub const PEER_STATUS: u8 = 85;
 pub const REFUSED: u8 = 86;
 /// Peers: asks for a snapshot of a shard.
 pub const SNAPSHOT_ASK: u8 = 87;
+/// Peers: asks for digests of applied state.
+pub const DIGESTS_ASK: u8 = 88;
+/// Peers: the digests.
+pub const DIGESTS: u8 = 89;

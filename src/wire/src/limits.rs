@@ -50,6 +50,8 @@ pub const CHUNK_BYTES: usize = 1024 * 1024;
 pub const MEMBERSHIP_BYTES: usize = 16 * 1024;
 /// The name of a snapshot.
 pub const SNAPSHOT_ID_BYTES: usize = 128;
+/// Places of one shard whose digests are compared at one time.
+pub const DIGESTS: usize = 16;
 /// Why a peer refused something.
 pub const REFUSAL_BYTES: usize = 512;
 

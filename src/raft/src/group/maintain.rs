@@ -1,4 +1,4 @@
-//! What keeps a replica tidy: snapshots, purging, its clock, and who leads.
+//! What keeps a replica tidy: snapshots, purging, and who leads.
 //!
 //! openraft purges only what a snapshot covers, and a snapshot here is a flush of the record store.
 //! Every so often the replica has one made and purges far below what is durable, keeping enough
@@ -9,7 +9,6 @@ use crate::context::Context;
 use crate::group::Group;
 use crate::ids::ReplicaId;
 use crate::stop::Stopping;
-use hapax_wire::peer::{Clock, PeerBody};
 use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver;
 use std::sync::{Arc, Weak};
@@ -33,7 +32,6 @@ pub async fn run(context: Arc<Context>, group: Weak<Group>, mut stop: Stopping) 
         }
         let Some(group) = group.upgrade() else { return };
         state.purge(&context, &group).await;
-        ask_clock(&context, &group).await;
         state.balance(&group).await;
     }
 }
@@ -108,22 +106,4 @@ pub fn is_caught_up(group: &Group, member: ReplicaId) -> bool {
         .and_then(|at| at.as_ref().map(|at| at.elapsed() < Duration::from_secs(1)))
         .unwrap_or(false);
     alive && matched.is_some_and(|matched| matched + 64 >= last)
-}
-
-/// A replica that has received no entry since its process started asks the leader for the time, so
-/// that it can go on without a jump should it come to lead.
-async fn ask_clock(context: &Context, group: &Group) {
-    if group.shard().clock.lock().anchor().is_some() {
-        return;
-    }
-    let leader = group.raft().metrics().borrow_watched().current_leader.map(ReplicaId::from_u64);
-    let Some(link) = leader.and_then(|leader| context.links.get(leader.node())) else { return };
-    let shard = group.placement().shard;
-    let within = Duration::from_millis(context.config.timing.rpc_ms);
-    if let Ok(PeerBody::ClockReply(reply)) = link.ask(Clock { shards: vec![shard] }, 64, within).await
-        && let Some(time) = reply.times.iter().find(|time| time.shard == shard).and_then(|time| time.time)
-    {
-        let boot_ms = group.shard().env.clock.boot_ms();
-        group.shard().clock.lock().heard(time, boot_ms);
-    }
 }

@@ -1,5 +1,7 @@
 //! One replica of one shard: its consensus, its applied state, and the tasks that serve it.
 
+pub mod compare;
+pub mod digests;
 pub mod lead;
 pub mod log_store;
 pub mod maintain;
@@ -85,6 +87,7 @@ impl Group {
             driver: driver.clone(),
             waiters_per_address: limits.waiters_per_address,
             waiters_per_node: limits.waiters_per_node,
+            gathered_max: limits.queued_calls_per_shard,
         };
         let driving = Driver::new(Arc::clone(&shard), raft.clone(), driver, woken, limits, context.shards);
         let mut stopped = stop.subscribe();

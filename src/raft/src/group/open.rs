@@ -134,8 +134,14 @@ pub fn shard(
         tracing::error!(shard = placement.shard, %error, "the stored membership does not decode; the log's is taken");
         Default::default()
     });
-    let applied =
-        AppliedState { state, position: meta.position, membership, waiters: Default::default(), quota: None };
+    let applied = AppliedState {
+        state,
+        position: meta.position,
+        membership,
+        digests: Default::default(),
+        waiters: Default::default(),
+        quota: None,
+    };
     Shard {
         shard: placement.shard,
         replica: placement.replica,
@@ -146,6 +152,7 @@ pub fn shard(
         readings: Arc::clone(&context.readings),
         lead: watch::Sender::new(None),
         damaged: StopFlag::new(),
+        differs: StopFlag::new(),
         waits_changed: Notify::new(),
         woken,
         counted: parking_lot::Mutex::new(CountedPairs::new(COUNTED)),

@@ -3,6 +3,7 @@
 //! **Lock order**: `applied` before `clock`. Neither is held across an await.
 
 use crate::env::Env;
+use crate::group::digests::DigestRing;
 use crate::ids::{NodeId, ReplicaId};
 use crate::observe::Observer;
 use crate::serve::waiters::Waiters;
@@ -28,6 +29,8 @@ pub struct AppliedState {
     pub position: Option<LogPosition>,
     /// The members as of it.
     pub membership: StoredMembership,
+    /// The digests remembered, to be compared with those of the peers.
+    pub digests: DigestRing,
     /// Callers held until something here changes.
     pub waiters: Waiters,
     /// What each tenant's operation holds here; kept by a leader, where any policy has a quota.
@@ -61,6 +64,8 @@ pub struct Shard {
     pub lead: watch::Sender<Option<Lead>>,
     /// Raised when something stored turned out damaged: the replica must stop and be made again.
     pub damaged: StopFlag,
+    /// Raised when the peers' digests say that this replica is wrong, or may be: it must stop.
+    pub differs: StopFlag,
     /// Woken whenever the earliest deadline that somebody waits for may have changed.
     pub waits_changed: Notify,
     /// Calls that apply woke, on their way back to the reader.

@@ -95,6 +95,9 @@ pub fn install(shard: &Shard, meta: &SnapshotMeta, data: SnapshotData) -> io::Re
         };
         applied.position = installed.position;
         applied.membership = codec::decode_membership(&installed.membership)?;
+        applied.digests.clear();
+        // Its log time is that of its last entry: a replica that leads next goes on from there.
+        shard.clock.lock().heard(installed.time, shard.env.clock.boot_ms());
         applied.waiters.take_all()
     };
     shard.wake(held);

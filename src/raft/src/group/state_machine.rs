@@ -53,6 +53,8 @@ impl StateMachine {
             }
         }
         applied.position = Some(at);
+        let digest = applied.state.digest.to_le_bytes();
+        applied.digests.note(at.index, digest);
         let changed: Vec<Address> = changes.iter().map(|(address, _)| address.clone()).collect();
         self.shard.records.apply(changes, meta_of(&applied));
         self.wake(&mut applied, &changed);

@@ -74,7 +74,18 @@ impl AppendWorkers {
     }
 }
 
+/// Refuses what openraft takes for granted: it would panic on entries that do not follow.
 fn convert(append: Append) -> Result<Request, String> {
+    let (mut next, mut term) = match append.prev {
+        Some(prev) => (prev.index.checked_add(1), prev.term),
+        None => (Some(0), 0),
+    };
+    for entry in &append.entries {
+        if next != Some(entry.index) || entry.term < term {
+            return Err("the entries do not follow one another".to_owned());
+        }
+        (next, term) = (entry.index.checked_add(1), entry.term);
+    }
     let entries: Result<Vec<_>, _> = append.entries.into_iter().map(raft_entry).collect();
     Ok(AppendEntriesRequest {
         vote: vote(append.ballot),

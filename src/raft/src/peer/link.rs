@@ -28,6 +28,8 @@ const GATHER: usize = 256;
 const GATHER_BYTES: usize = 1 << 20;
 /// After so many requests those that were given up are forgotten.
 const SWEEP_EVERY: u64 = 1024;
+/// How long a peer may say nothing before the connection counts as broken.
+const SILENCE: Duration = Duration::from_secs(4);
 /// How long one write may take before the connection counts as broken.
 const WRITE: Duration = Duration::from_secs(5);
 /// The pauses between attempts to connect.
@@ -392,7 +394,11 @@ async fn read_replies(
     mut decoder: Decoder,
     waiting: &WaitingMap,
 ) -> io::Result<()> {
-    while let Some(frame) = next_frame(&mut read, &mut decoder).await? {
+    loop {
+        // Every peer is asked for its clock each second: one that says nothing at all is out of
+        // reach, and a new connection gets through again long before the old one's retries do.
+        let frame = timeout(SILENCE, next_frame(&mut read, &mut decoder)).await;
+        let Some(frame) = frame.map_err(|_| io::ErrorKind::TimedOut)?? else { return Ok(()) };
         let reply = match PeerFrame::take(&frame) {
             Ok(reply) => reply,
             Err(fault) => return Err(io::Error::new(io::ErrorKind::InvalidData, fault.to_string())),
@@ -413,7 +419,6 @@ async fn read_replies(
             (None, _) => {}
         }
     }
-    Ok(())
 }
 
 fn deliver_beats(

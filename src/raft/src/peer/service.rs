@@ -26,6 +26,7 @@ use hapax_wire::{Decoder, Frame, MessageFault};
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
@@ -37,6 +38,9 @@ const REPLIES: usize = 65_536;
 const BEAT: Duration = Duration::from_millis(500);
 /// How long one write may take before the peer counts as gone.
 const WRITE: Duration = Duration::from_secs(5);
+/// How long a peer may be silent on a control connection before it counts as gone; every node asks
+/// its peers for their clocks each second.
+const SILENCE: Duration = Duration::from_secs(30);
 /// Bytes that one write gathers.
 const GATHER_BYTES: usize = 1 << 20;
 
@@ -65,17 +69,22 @@ pub async fn serve_control(
     let (mut read, write) = tokio::io::split(stream);
     let (replies, queue) = mpsc::channel(REPLIES);
     let replies = Replies(replies);
+    let open = Arc::new(AtomicBool::new(true));
     let requests = async {
         let mut workers = AppendWorkers::new(replies.clone());
-        while let Some(frame) = next_frame(&mut read, &mut decoder).await? {
-            take_request(acceptor, &frame, from, &replies, &mut workers).await;
+        loop {
+            let frame = timeout(SILENCE, next_frame(&mut read, &mut decoder)).await;
+            let Some(frame) = frame.map_err(|_| io::ErrorKind::TimedOut)?? else { return Ok(()) };
+            take_request(acceptor, &frame, from, &replies, &mut workers, &open).await;
         }
-        Ok(())
     };
-    tokio::select! {
+    let result = tokio::select! {
         result = requests => result,
         result = write_replies(write, queue) => result,
-    }
+    };
+    // Whoever waits here for a grant, by way of that peer, is out of reach.
+    open.store(false, Ordering::Release);
+    result
 }
 
 /// Serves a snapshot connection until it ends.
@@ -166,6 +175,7 @@ async fn take_request(
     from: NodeId,
     replies: &Replies,
     workers: &mut AppendWorkers,
+    open: &Arc<AtomicBool>,
 ) {
     let PeerFrame { rpc, body } = match PeerFrame::take(frame) {
         Ok(request) => request,
@@ -192,7 +202,8 @@ async fn take_request(
             let times = node.shard_times(&ask.shards);
             replies.send(rpc, ClockReply { wall_ms: acceptor.env().clock.wall_ms(), times });
         }
-        PeerBody::Forward(forward) => take_forward(&node, rpc, forward, replies),
+        PeerBody::DigestsAsk(ask) => replies.send(rpc, crate::group::compare::answer(&node, &ask)),
+        PeerBody::Forward(forward) => take_forward(&node, rpc, forward, replies, open),
         PeerBody::PeerStatusAsk(_) => replies.send(rpc, PeerStatus { status: node.status() }),
         other => {
             tracing::debug!(peer = %from, kind = other.kind(), "a peer's message is of no use here");
@@ -273,7 +284,13 @@ async fn answer_transfer(node: Arc<Node>, rpc: u64, ask: Transfer, replies: Repl
 }
 
 /// Serves calls that a peer passed on. They are not passed on again.
-fn take_forward(node: &Arc<Node>, rpc: u64, forward: Forward, replies: &Replies) {
+fn take_forward(
+    node: &Arc<Node>,
+    rpc: u64,
+    forward: Forward,
+    replies: &Replies,
+    open: &Arc<AtomicBool>,
+) {
     let refused: Vec<_> = forward
         .malformed
         .into_iter()
@@ -295,7 +312,8 @@ fn take_forward(node: &Arc<Node>, rpc: u64, forward: Forward, replies: &Replies)
             .into_iter()
             .map(|call| Call { id: call.id, deadline_ms: call.deadline_ms, request: call.request })
             .collect();
-        let caller = Caller::new(principal, Box::new(ForwardSink { rpc, replies: replies.clone() }));
+        let sink = Box::new(ForwardSink { rpc, replies: replies.clone() });
+        let caller = Caller::sharing(principal, sink, Arc::clone(open));
         node.submit_here(share, &caller);
     }
 }

@@ -75,7 +75,7 @@ async fn install(group: &Group, open: &SnapshotOpen, sink: SnapshotSink) -> Snap
 }
 
 fn refused(ballot: Ballot, why: &str) -> SnapshotReply {
-    let mut refusal = why.to_owned();
-    refusal.truncate(hapax_wire::limits::REFUSAL_BYTES);
-    SnapshotReply { ballot, refusal: Some(refusal) }
+    // An error's text may name a file, in any script: it is cut between characters.
+    let cut = why.floor_char_boundary(hapax_wire::limits::REFUSAL_BYTES);
+    SnapshotReply { ballot, refusal: Some(why[..cut].to_owned()) }
 }

@@ -94,6 +94,11 @@ impl DriverHandle {
         let _gone_with_its_group = self.messages.send(Message::TickThenRead(calls));
     }
 
+    /// Gets that were parked have gone on to the reader.
+    pub fn unpark(&self, gets: usize) {
+        self.queued.fetch_sub(gets, Ordering::Relaxed);
+    }
+
     /// Who leads, as far as this node knows.
     #[must_use]
     pub fn leader_hint(&self) -> Option<LeaderHint> {
@@ -146,8 +151,10 @@ impl Driver {
     pub async fn run(mut self, mut messages: UnboundedReceiver<Message>, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         let mut lead = self.shard.lead.subscribe();
+        let mut next_sweep = Instant::now() + SWEEP;
         loop {
             let has_work = !self.ready.is_empty() || self.tick_wanted;
+            let sweeps = has_work || self.in_flight.lock().has_parked();
             let next_lapse = self.next_lapse();
             let next_expiry = self.shard.applied.lock().waiters.next_expiry();
             tokio::select! {
@@ -172,7 +179,12 @@ impl Driver {
                 () = self.shard.waits_changed.notified() => {}
                 () = sleep_until(next_lapse.unwrap_or_else(far)), if next_lapse.is_some() => self.tick_wanted = true,
                 () = sleep_until(next_expiry.unwrap_or_else(far)), if next_expiry.is_some() => self.end_waits(),
-                () = tokio::time::sleep(SWEEP), if has_work => self.drop_late(),
+                () = sleep_until(next_sweep), if sweeps => {}
+            }
+            // Not by a branch of its own: a steady stream of messages must not put it off for ever.
+            if sweeps && Instant::now() >= next_sweep {
+                next_sweep = Instant::now() + SWEEP;
+                self.drop_late();
             }
         }
         self.refuse_all();
@@ -230,13 +242,10 @@ impl Driver {
         }
     }
 
+    /// Puts a get behind the commands in flight on its address, where there are any. It stays
+    /// counted as queued until it is let go.
     fn park(&mut self, call: Pending) -> Option<Pending> {
-        let mut in_flight = self.in_flight.lock();
-        let read = in_flight.park(call);
-        if read.is_none() {
-            self.handle.queued.fetch_sub(1, Ordering::Relaxed);
-        }
-        read
+        self.in_flight.lock().park(call)
     }
 
     /// Sends calls to the reader, which takes them out of this queue's count.
@@ -264,7 +273,9 @@ impl Driver {
             if let Err(refusal) = checked {
                 let reply = refuse_claim(claim, refusal);
                 drop(applied);
-                return self.answer(call, reply);
+                let woken = call.woken.then(|| command.address.clone());
+                self.answer(call, reply);
+                return entry::wake_others(&self.shard, woken);
             }
         }
         self.in_flight.lock().add(&command.address);
@@ -312,6 +323,9 @@ impl Driver {
         let (live, late): (Vec<_>, Vec<_>) = self.ready.drain(..).partition(|call| call.deadline > now);
         self.ready = live.into();
         self.give_up(late, &too_slow());
+        let mut reads = self.in_flight.lock().take_late(now);
+        reads.extend(self.after_tick.extract_if(.., |read| read.deadline <= now));
+        self.refuse(reads, &too_slow());
     }
 
     /// This replica no longer leads: whatever was not proposed goes elsewhere.
@@ -343,10 +357,11 @@ impl Driver {
                 parked.extend(in_flight.remove(address));
             }
         }
+        let woken = calls.iter().filter(|call| call.woken).filter_map(|call| call.address().cloned());
+        let woken: Vec<Address> = woken.collect();
         self.refuse(calls, refusal);
-        if let Err(error) = self.reader.send(parked) {
-            crate::serve::reader::refuse_torn_down(&self.shard, error.0);
-        }
+        self.read(parked);
+        entry::wake_others(&self.shard, woken);
     }
 
     fn refuse(&self, calls: Vec<Pending>, refusal: &Refusal) {

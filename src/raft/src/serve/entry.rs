@@ -119,16 +119,19 @@ fn is_of_use(call: &Pending) -> bool {
 type Receiver = openraft::alias::OneshotReceiverOf<Types, ClientWriteResult<Types>>;
 
 impl Sent {
-    /// Waits for the entry; calls whose deadline passes first are told that the outcome is open.
-    async fn answer(self, mut calls: Vec<Pending>, mut reply: Receiver) {
+    /// Waits for the entry; calls whose deadline passes first are told that the outcome is open, and
+    /// reads that only wait for it are refused then.
+    async fn answer(mut self, mut calls: Vec<Pending>, mut reply: Receiver) {
         let mut places: Vec<usize> = (0..calls.len()).collect();
         let result = loop {
-            let Some(earliest) = calls.iter().map(|call| call.deadline).min() else {
-                break (&mut reply).await;
-            };
+            let waiting = calls.iter().chain(&self.after).map(|call| call.deadline);
+            let Some(earliest) = waiting.min() else { break (&mut reply).await };
             tokio::select! {
                 result = &mut reply => break result,
-                () = sleep_until(earliest) => self.tell_late(&mut calls, &mut places),
+                () = sleep_until(earliest) => {
+                    self.tell_late(&mut calls, &mut places);
+                    self.refuse_late_reads();
+                }
             }
         };
         match result {
@@ -139,6 +142,15 @@ impl Sent {
             }
             Ok(Err(_)) => self.finish(calls, |_| Err(unknown("the leader changed"))),
             Err(_) => self.finish(calls, |_| Err(unknown("the replica stopped"))),
+        }
+    }
+
+    fn refuse_late_reads(&mut self) {
+        let now = Instant::now();
+        let mut outbox = Outbox::new(self.shard.shard, &*self.shard.observer);
+        for call in self.after.extract_if(.., |call| call.deadline <= now) {
+            let why = "no quorum moved log time before the deadline";
+            outbox.refuse(call, Refusal::definite(ErrorCode::Unavailable, why));
         }
     }
 
@@ -203,6 +215,7 @@ impl Sent {
                 to_read.extend(in_flight.remove(address));
             }
         }
+        self.handle.unpark(to_read.len());
         let now = Instant::now();
         for call in calls {
             let outcome = outcome(&call);
@@ -219,20 +232,20 @@ impl Sent {
             }
         }
         drop(outbox);
-        self.wake_others(&wake);
+        wake_others(&self.shard, wake);
         if !to_read.is_empty()
             && let Err(error) = self.reader.send(to_read)
         {
             crate::serve::reader::refuse_torn_down(&self.shard, error.0);
         }
     }
+}
 
-    /// The oldest waiter asked for an open record and did not get it: let the next one ask.
-    fn wake_others(&self, addresses: &[hapax_core::Address]) {
-        for address in addresses {
-            let woken = self.shard.applied.lock().waiters.take(address);
-            self.shard.wake(woken);
-        }
+/// The oldest waiter asked for an open record and did not get it: let the next one ask.
+pub fn wake_others(shard: &Shard, addresses: impl IntoIterator<Item = hapax_core::Address>) {
+    for address in addresses {
+        let woken = shard.applied.lock().waiters.take(&address);
+        shard.wake(woken);
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::serve::pending::Pending;
 use hapax_core::Address;
 use std::collections::HashMap;
+use tokio::time::Instant;
 
 #[derive(Default)]
 struct Slot {
@@ -18,6 +19,8 @@ struct Slot {
 #[derive(Default)]
 pub struct InFlight {
     slots: HashMap<Address, Slot>,
+    /// Gets parked, of all addresses.
+    parked: usize,
 }
 
 impl InFlight {
@@ -37,6 +40,7 @@ impl InFlight {
         match pending.address().and_then(|address| self.slots.get_mut(address)) {
             Some(slot) => {
                 slot.parked.push(pending);
+                self.parked += 1;
                 None
             }
             None => Some(pending),
@@ -50,6 +54,26 @@ impl InFlight {
         if slot.commands > 0 {
             return Vec::new();
         }
-        self.slots.remove(address).map(|slot| slot.parked).unwrap_or_default()
+        let parked = self.slots.remove(address).map(|slot| slot.parked).unwrap_or_default();
+        self.parked -= parked.len();
+        parked
+    }
+
+    /// Whether any get is parked.
+    #[must_use]
+    pub fn has_parked(&self) -> bool {
+        self.parked > 0
+    }
+
+    /// The parked gets whose deadline has passed: a command without a quorum may stay in flight for
+    /// much longer.
+    pub fn take_late(&mut self, now: Instant) -> Vec<Pending> {
+        if self.parked == 0 {
+            return Vec::new();
+        }
+        let late = self.slots.values_mut().flat_map(|slot| slot.parked.extract_if(.., |get| get.deadline <= now));
+        let late: Vec<Pending> = late.collect();
+        self.parked -= late.len();
+        late
     }
 }

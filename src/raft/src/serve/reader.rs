@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long one ReadIndex is waited for before it is tried again.
 const ROUND: Duration = Duration::from_millis(500);
@@ -48,19 +48,28 @@ pub struct Reader {
     pub waiters_per_address: usize,
     /// The same for all of this node's shards together.
     pub waiters_per_node: usize,
+    /// The most calls that gather here while the lead is being confirmed.
+    pub gathered_max: usize,
 }
 
 impl Reader {
     /// Runs until `stop`; what is left then is refused.
     pub async fn run(self, mut calls: UnboundedReceiver<Vec<Pending>>, mut stop: Stopping) {
-        let mut batch = Vec::new();
+        let mut gathered: Vec<Pending> = Vec::new();
         loop {
-            tokio::select! {
-                () = stop.wait() => break,
-                taken = calls.recv_many(&mut batch, 1024) => if taken == 0 { return },
+            if gathered.is_empty() {
+                tokio::select! {
+                    () = stop.wait() => break,
+                    taken = calls.recv() => match taken {
+                        Some(taken) => self.gather(&mut gathered, taken),
+                        None => return,
+                    },
+                }
             }
-            let gathered: Vec<Pending> = batch.drain(..).flatten().collect();
-            self.serve(gathered).await;
+            while let Ok(more) = calls.try_recv() {
+                self.gather(&mut gathered, more);
+            }
+            self.round(&mut gathered, &mut calls, &mut stop).await;
         }
         calls.close();
         while let Some(left) = calls.recv().await {
@@ -68,20 +77,54 @@ impl Reader {
         }
     }
 
-    /// Serves calls that gathered, until each is answered, held or handed to the driver.
-    async fn serve(&self, mut calls: Vec<Pending>) {
-        while !calls.is_empty() {
-            calls = self.drop_expired(calls);
-            let Some(latest) = calls.iter().map(|call| call.deadline).max() else { return };
-            let round_ends = latest.min(Instant::now() + ROUND);
-            match timeout_at(round_ends, self.confirm_lead()).await {
-                Ok(Ok(())) => return self.answer(calls),
-                Ok(Err(Confirm::NotLeader)) => {
-                    let hint = self.driver.leader_hint();
-                    return self.refuse(calls, &not_leader(hint));
+    /// Takes calls in, up to the bound; callers that were held have a place already.
+    fn gather(&self, gathered: &mut Vec<Pending>, calls: Vec<Pending>) {
+        let full = Refusal::definite(ErrorCode::Overloaded, "too many reads wait for the lead to be confirmed");
+        let mut over = Vec::new();
+        for call in calls {
+            if gathered.len() < self.gathered_max || call.woken { gathered.push(call) } else { over.push(call) }
+        }
+        self.refuse(over, &full);
+    }
+
+    /// Confirms the lead once and serves the calls that gathered before. What comes meanwhile, and
+    /// what a round without a quorum leaves, is left to the next round. A deadline never waits for
+    /// the end of a round, so that a call is refused in time whatever came before it.
+    async fn round(
+        &self,
+        gathered: &mut Vec<Pending>,
+        queue: &mut UnboundedReceiver<Vec<Pending>>,
+        stop: &mut Stopping,
+    ) {
+        let mut calls = std::mem::take(gathered);
+        let round_ends = Instant::now() + ROUND;
+        let confirmed = self.confirm_lead();
+        tokio::pin!(confirmed);
+        let result = loop {
+            let earliest = calls.iter().chain(gathered.iter()).map(|call| call.deadline).min();
+            let Some(earliest) = earliest else { return };
+            tokio::select! {
+                biased;
+                result = &mut confirmed => break result,
+                () = stop.wait() => break Err(Confirm::Stopped),
+                () = sleep_until(round_ends) => break Err(Confirm::NoQuorum),
+                () = sleep_until(earliest) => {
+                    self.drop_expired(&mut calls);
+                    self.drop_expired(gathered);
                 }
-                Ok(Err(Confirm::Stopped)) => return refuse_torn_down(&self.shard, calls),
-                Ok(Err(Confirm::NoQuorum)) | Err(_) => sleep(PAUSE).await,
+                Some(more) = queue.recv() => self.gather(gathered, more),
+            }
+        };
+        match result {
+            Ok(()) => {
+                self.drop_expired(&mut calls);
+                self.answer(calls);
+            }
+            Err(Confirm::NotLeader) => self.refuse(calls, &not_leader(self.driver.leader_hint())),
+            Err(Confirm::Stopped) => refuse_torn_down(&self.shard, calls),
+            Err(Confirm::NoQuorum) => {
+                gathered.splice(0..0, calls);
+                sleep(PAUSE).await;
             }
         }
     }
@@ -194,10 +237,15 @@ impl Reader {
     ) {
         let (Some(address), Some(wait_until)) = (call.address().cloned(), call.wait_until) else { return };
         if !call.is_wanted() {
-            return;
+            return outbox.refuse(call, gave_up());
         }
         if applied.waiters.len_at(&address) >= self.waiters_per_address {
-            applied.waiters.drop_unwanted(&address);
+            // Those who gave up make room. They are answered all the same: every call is, once.
+            let gone = applied.waiters.take_unwanted(&address);
+            self.shard.node_waiters.fetch_sub(gone.len(), Ordering::Relaxed);
+            for call in gone {
+                outbox.refuse(call, gave_up());
+            }
         }
         let full = applied.waiters.len_at(&address) >= self.waiters_per_address
             || self.shard.node_waiters.load(Ordering::Relaxed) >= self.waiters_per_node;
@@ -209,12 +257,12 @@ impl Reader {
         applied.waiters.register(address, lapses_at, wait_until, call);
     }
 
-    fn drop_expired(&self, calls: Vec<Pending>) -> Vec<Pending> {
+    /// Refuses calls whose deadline has passed.
+    fn drop_expired(&self, calls: &mut Vec<Pending>) {
         let now = Instant::now();
-        let (live, late): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.deadline > now);
+        let late: Vec<_> = calls.extract_if(.., |call| call.deadline <= now).collect();
         let why = "no quorum confirmed the lead before the deadline";
         self.refuse(late, &Refusal::definite(ErrorCode::Unavailable, why));
-        live
     }
 
     fn refuse(&self, calls: Vec<Pending>, refusal: &Refusal) {
@@ -238,6 +286,10 @@ pub fn refuse_torn_down(shard: &Shard, calls: Vec<Pending>) {
     for call in calls {
         outbox.refuse(call, Refusal::definite(ErrorCode::Unavailable, "the replica is stopping"));
     }
+}
+
+fn gave_up() -> Refusal {
+    Refusal::definite(ErrorCode::Deadline, "the caller gave up while it waited")
 }
 
 fn may_be_held(call: &Pending) -> bool {

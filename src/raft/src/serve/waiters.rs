@@ -98,14 +98,12 @@ impl Waiters {
         self.by_address.drain().flat_map(|(_, queue)| queue).map(|waiter| waiter.pending).collect()
     }
 
-    /// Those whose connection is gone or who gave up.
-    pub fn drop_unwanted(&mut self, address: &Address) {
-        let Some(queue) = self.by_address.get(address) else { return };
+    /// Those on this address whose connection is gone or who gave up.
+    pub fn take_unwanted(&mut self, address: &Address) -> Vec<Pending> {
+        let Some(queue) = self.by_address.get(address) else { return Vec::new() };
         let gone: Vec<u64> =
             queue.iter().filter(|waiter| !waiter.pending.is_wanted()).map(|waiter| waiter.serial).collect();
-        for serial in gone {
-            drop(self.remove(address, serial));
-        }
+        gone.into_iter().filter_map(|serial| self.remove(address, serial)).collect()
     }
 
     /// The earliest lease end that somebody waits for.

@@ -1,7 +1,7 @@
 //! A frame between nodes: a request's number and one of the bodies.
 
 use super::{
-    Append, AppendReply, BeatReplies, Beats, Clock, ClockReply, Forward, ForwardReplies, PeerStatus,
+    Append, AppendReply, BeatReplies, Beats, Clock, ClockReply, Digests, DigestsAsk, Forward, ForwardReplies, PeerStatus,
     PeerStatusAsk, Refused, RosterAsk, RosterReply, SnapshotAsk, SnapshotChunk, SnapshotEnd, SnapshotOpen,
     SnapshotReply, Transfer, TransferReply, Vote, VoteReply,
 };
@@ -166,6 +166,10 @@ bodies! {
     Clock,
     /// The wall clock.
     ClockReply,
+    /// Asks for digests of applied state.
+    DigestsAsk,
+    /// The digests.
+    Digests,
     /// Asks for a snapshot.
     SnapshotAsk,
     /// A snapshot begins.
@@ -206,6 +210,7 @@ impl PeerBody {
                 | Self::VoteReply(_)
                 | Self::BeatReplies(_)
                 | Self::ClockReply(_)
+                | Self::Digests(_)
                 | Self::SnapshotReply(_)
                 | Self::TransferReply(_)
                 | Self::ForwardReplies(_)

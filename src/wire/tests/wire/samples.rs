@@ -23,8 +23,8 @@ use hapax_wire::client::{
 use hapax_wire::peer::{
     Append, AppendOutcome, AppendReply, Ballot, Beat, BeatReplies, BeatReply, Beats, Channel, Clock,
     ClockReply, Entry, Forward, ForwardReplies, Forwarded, ForwardedAnswer, PeerBody, PeerFrame, PeerHello,
-    PeerStatus, PeerStatusAsk, PeerWelcome, Position, Refused, Roster, RosterAsk, RosterNode, RosterReply,
-    RosterShard, ShardTime, SnapshotAsk, SnapshotChunk, SnapshotEnd, SnapshotOpen, SnapshotReply, Transfer,
+    DigestPoint, Digests, DigestsAsk, DigestsOf, PeerStatus, PeerStatusAsk, PeerWelcome, Position, Refused, Roster, RosterAsk, RosterNode, RosterReply,
+    RosterShard, ShardDigests, ShardTime, SnapshotAsk, SnapshotChunk, SnapshotEnd, SnapshotOpen, SnapshotReply, Transfer,
     TransferReply, Vote, VoteAnswer, VoteReply,
 };
 use hapax_wire::status::{EngineStatus, Figure, Match, NodeStatus, ShardRole, ShardStatus};
@@ -159,10 +159,17 @@ fn bodies() -> Vec<(&'static str, PeerBody)> {
         ("forward_replies", forward_replies().into()),
         ("roster_ask", RosterAsk { node: 1, name: "node-1".into(), roster: Some(roster()) }.into()),
         ("roster_reply", RosterReply { node: 2, name: "node-2".into(), roster: None }.into()),
+        ("digests_ask", DigestsAsk { shards: vec![DigestsOf { shard: 3, indexes: vec![64, 128] }] }.into()),
+        ("digests", digests().into()),
         ("status_ask", PeerStatusAsk.into()),
         ("status", PeerStatus { status: status() }.into()),
         ("refused", Refused { refusal: refusal() }.into()),
     ]
+}
+
+fn digests() -> Digests {
+    let points = vec![DigestPoint { index: 128, digest: [0xd1; 16] }];
+    Digests { shards: vec![ShardDigests { shard: 3, replica: 11, points }] }
 }
 
 fn cluster() -> ClusterId {
