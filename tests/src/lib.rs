@@ -1,1 +1,30 @@
-//! Placeholder while the layout is laid.
+//! What the whole-system tests share: clusters of real node processes, the command line, raw
+//! connections, load with a ledger of what was acknowledged.
+//!
+//! Contract: everything that a test starts ends with the handle that it holds, and with the test's
+//! process however that ends; directories are private, ports are taken from a range that the
+//! system gives to nobody; nothing is waited for by sleeping, only on a condition with a deadline.
+
+pub mod cluster;
+pub mod command;
+pub mod http;
+pub mod ledger;
+pub mod load;
+pub mod ports;
+pub mod process;
+pub mod raw;
+pub mod spec;
+pub mod wait;
+
+pub use cluster::TestCluster;
+pub use command::{Hapax, Ran};
+pub use spec::Spec;
+pub use wait::until;
+
+/// The program under test, as cargo built it for the test that asks.
+#[macro_export]
+macro_rules! program {
+    () => {
+        env!("CARGO_BIN_EXE_hapax-under-test")
+    };
+}

@@ -1,0 +1,199 @@
+//! Many workers that ask for the same keys at the same time and do not give up.
+//!
+//! Each key is taken by `copies` workers one right after the other, so that they ask together. A
+//! worker keeps its nonce for as long as it cannot know what became of its call; after a
+//! **definite** error it takes a new one. So an error that was called definite and had an effect
+//! after all leaves a claim that nobody holds, and the load does not end.
+
+use crate::ledger::Ledger;
+use anyhow::{Context as _, Result, bail};
+use hapax_client::{
+    ClaimReply, ClaimRequest, Client, CompleteReply, Error, ErrorCode, Metadata, Nonce, Outcome, OutcomeClass,
+    Token,
+};
+use hapax_core::request::CompleteAsk;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// Longer than any of these tests: a claim never lapses here.
+const LEASE: Duration = Duration::from_secs(1800);
+/// How long a worker waits for another's result before it asks again.
+const WAIT: Duration = Duration::from_secs(20);
+/// The pause after an error.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A load.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Keys, numbered from 0.
+    pub keys: u32,
+    /// Callers for each key.
+    pub copies: u32,
+    /// Workers.
+    pub workers: u32,
+    /// How long it may take in all.
+    pub within: Duration,
+}
+
+/// How far a load has come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    taken: AtomicU32,
+    done: AtomicU32,
+    errors: AtomicU32,
+}
+
+impl Progress {
+    /// Calls that ended with a result.
+    #[must_use]
+    pub fn done(&self) -> u32 {
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// Errors that the client handed to a worker, after its own retries.
+    #[must_use]
+    pub fn errors(&self) -> u32 {
+        self.errors.load(Ordering::Acquire)
+    }
+}
+
+impl Load {
+    /// Calls in all.
+    #[must_use]
+    pub fn calls(&self) -> u32 {
+        self.keys * self.copies
+    }
+
+    /// Runs to the end; the workers are spread over the clients.
+    ///
+    /// # Errors
+    /// When it does not end in time, or a worker fails; breaches of the contract are in the ledger.
+    pub async fn run(
+        self,
+        clients: Vec<Client>,
+        ledger: Arc<Ledger>,
+        progress: Arc<Progress>,
+    ) -> Result<()> {
+        let deadline = Instant::now() + self.within;
+        let mut workers = JoinSet::new();
+        for (_, client) in (0..self.workers).zip(clients.iter().cycle()) {
+            workers.spawn(work(self, client.clone(), Arc::clone(&ledger), Arc::clone(&progress)));
+        }
+        while let Some(ended) = timeout_at(deadline, workers.join_next()).await.with_context(|| {
+            format!("the load did not end: {} of {} calls are done", progress.done(), self.calls())
+        })? {
+            ended??;
+        }
+        Ok(())
+    }
+}
+
+async fn work(load: Load, client: Client, ledger: Arc<Ledger>, progress: Arc<Progress>) -> Result<()> {
+    loop {
+        let call = progress.taken.fetch_add(1, Ordering::AcqRel);
+        if call >= load.calls() {
+            return Ok(());
+        }
+        once(call / load.copies, &client, &ledger, &progress).await?;
+        progress.done.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// One logical call, until its key's result is known.
+async fn once(key: u32, client: &Client, ledger: &Ledger, progress: &Progress) -> Result<()> {
+    let mut nonce = client.env().nonce()?;
+    loop {
+        match claim(key, nonce, client, ledger).await? {
+            Ok(ClaimReply::Granted(granted)) => {
+                let result = result_of(key, granted.token);
+                ledger.granted(key, granted.token.as_u64(), &result);
+                return complete(key, granted.token, result, client, ledger, progress).await;
+            }
+            Ok(ClaimReply::Replayed(replayed)) => {
+                ledger.replayed(key, replayed.result.as_slice());
+                return Ok(());
+            }
+            Ok(ClaimReply::InFlight(_)) => {}
+            Ok(other) => {
+                ledger.breach(format!("key {key}: a claim was answered with {other:?}"));
+                return Ok(());
+            }
+            Err(error) => {
+                passing(&error)?;
+                progress.errors.fetch_add(1, Ordering::AcqRel);
+                if error.is_definite() {
+                    nonce = client.env().nonce()?;
+                }
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn claim(
+    key: u32,
+    nonce: Nonce,
+    client: &Client,
+    ledger: &Ledger,
+) -> Result<Result<ClaimReply, Error>> {
+    let request = ClaimRequest::new(ledger.address(key)?)
+        .fingerprint(Ledger::fingerprint(key))
+        .nonce(nonce)
+        .lease(LEASE)
+        .wait(WAIT);
+    Ok(client.claim(request).await.map(|replied| replied.reply))
+}
+
+async fn complete(
+    key: u32,
+    token: Token,
+    result: Vec<u8>,
+    client: &Client,
+    ledger: &Ledger,
+    progress: &Progress,
+) -> Result<()> {
+    let metadata = Metadata { content_type: Some("text/plain".to_owned()), ..Metadata::default() };
+    let outcome = Outcome { class: OutcomeClass::Success, result: result.into(), metadata };
+    let ask = CompleteAsk { address: ledger.address(key)?, token, outcome, retention_ms: None };
+    loop {
+        match client.complete(ask.clone()).await.map(|replied| replied.reply) {
+            Ok(CompleteReply::Completed(_) | CompleteReply::AlreadyCompleted) => {
+                ledger.acknowledged(key);
+                return Ok(());
+            }
+            Ok(other) => {
+                ledger.breach(format!("key {key}: a complete was answered with {other:?}"));
+                return Ok(());
+            }
+            Err(error) => {
+                passing(&error)?;
+                progress.errors.fetch_add(1, Ordering::AcqRel);
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether faults of nodes may cause the error; another one would never go away.
+fn passing(error: &Error) -> Result<()> {
+    match error.code() {
+        ErrorCode::Unavailable | ErrorCode::Deadline | ErrorCode::NotLeader | ErrorCode::Overloaded => Ok(()),
+        _ => bail!("a call was refused: {error}"),
+    }
+}
+
+/// A result that no other grant would offer; some are large.
+fn result_of(key: u32, token: Token) -> Vec<u8> {
+    let length = match key {
+        key if key.is_multiple_of(1000) => 100_000,
+        key if key.is_multiple_of(100) => 5000,
+        _ => 0,
+    };
+    let mut result = format!("key-{key} under {token};").into_bytes();
+    let filler = key.to_le_bytes();
+    result.extend(filler.iter().copied().cycle().take(length));
+    result
+}

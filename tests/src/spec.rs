@@ -1,0 +1,82 @@
+//! What a test cluster is made of, and each node's configuration as a person would write it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// A cluster to be.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Nodes: 1, 3, 5 or 7.
+    pub nodes: usize,
+    /// Data shards.
+    pub shards: u32,
+    /// Failure domains, one a node; none where empty.
+    pub zones: Vec<&'static str>,
+    /// `fjall` or `sled`.
+    pub engine: &'static str,
+    /// More configuration for every node, TOML.
+    pub extra: String,
+}
+
+impl Spec {
+    /// So many nodes with 16 shards, the default engine, and nothing special.
+    #[must_use]
+    pub fn nodes(nodes: usize) -> Self {
+        Self { nodes, shards: 16, zones: Vec::new(), engine: "fjall", extra: String::new() }
+    }
+
+    /// With so many shards.
+    #[must_use]
+    pub fn shards(self, shards: u32) -> Self {
+        Self { shards, ..self }
+    }
+
+    /// With a failure domain for each node.
+    #[must_use]
+    pub fn zones(self, zones: &[&'static str]) -> Self {
+        Self { zones: zones.to_vec(), ..self }
+    }
+
+    /// With more configuration for every node.
+    #[must_use]
+    pub fn extra(self, toml: &str) -> Self {
+        Self { extra: format!("{}{toml}\n", self.extra), ..self }
+    }
+
+    /// Node `i` (from 0) with its data under `data_dir` and ports counted from `base`.
+    #[must_use]
+    pub fn config(&self, i: usize, cluster: &str, base: u16, data_dir: &Path) -> String {
+        let port = |kind: usize, i: usize| usize::from(base) + kind + i + 1;
+        let mut text = format!(
+            "[node]\nname = \"{}\"\ndata_dir = \"{}\"\nclient_listen = \"127.0.0.1:{}\"\n\
+             peer_listen = \"127.0.0.1:{}\"\n\n[http]\nlisten = \"127.0.0.1:{}\"\n\n\
+             [cluster]\nid = \"{cluster}\"\nshards = {}\n",
+            name(i),
+            data_dir.display(),
+            port(0, i),
+            port(10, i),
+            port(20, i),
+            self.shards,
+        );
+        for peer in 0..self.nodes {
+            let zone = self.zones.get(peer).copied().unwrap_or_default();
+            let (peer_port, client_port) = (port(10, peer), port(0, peer));
+            let name = name(peer);
+            // Writing to a string cannot fail.
+            let _infallible = write!(
+                text,
+                "\n[[cluster.nodes]]\nname = \"{name}\"\npeer = \"127.0.0.1:{peer_port}\"\n\
+                 client = \"127.0.0.1:{client_port}\"\nzone = \"{zone}\"\n"
+            );
+        }
+        let _infallible = write!(text, "\n[storage]\nengine = \"{}\"\n", self.engine);
+        text.push_str(&self.extra);
+        text
+    }
+}
+
+/// Node `i`'s name, from 0.
+#[must_use]
+pub fn name(i: usize) -> String {
+    format!("node-{}", i + 1)
+}
