@@ -373,6 +373,32 @@ fn a_quarantine_outlives_the_damage_and_the_segment_that_it_was_in() {
 }
 
 #[test]
+fn a_group_that_came_after_the_damage_does_not_pay_for_it_wherever_the_power_goes() {
+    let (disk, node) = two_groups();
+    drop(node);
+    let path = segments(&disk).pop().expect("a segment");
+    let damaged = flip(&disk, &path, BLOCK + 5, 1);
+    let mut acked_beside_damage = 0;
+    for (call, seed) in (0..16).flat_map(|call| (0..4).map(move |seed| (call, seed))) {
+        let disk = damaged.fork();
+        let node = open(&disk);
+        disk.power_off_at(disk.ops() + call);
+        let acked = node.append(&node.log.create_group(gid(4)), entries(gid(4), 1, 1..3, 100)).is_ok();
+        node.settle();
+        drop(node);
+        disk.crash(seed);
+        let node = open(&disk);
+        let context = format!("power off at call {call}, seed {seed}");
+        assert!(is_quarantined(&node, gid(1)) && is_quarantined(&node, gid(2)), "{context}");
+        if acked {
+            acked_beside_damage += u64::from(node.log.stats().damages > 0);
+            assert_eq!(read_all(&node.group(gid(4))).expect("whole").len(), 2, "{context}");
+        }
+    }
+    assert!(acked_beside_damage > 0, "the damaged segment was still there in some of them");
+}
+
+#[test]
 fn damage_that_comes_after_other_damage_was_dealt_with_is_not_overlooked() {
     let (disk, node) = two_groups();
     drop(node);

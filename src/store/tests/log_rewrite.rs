@@ -114,7 +114,7 @@ fn an_entry_that_took_a_truncated_place_is_not_mixed_up_with_it() {
     });
     group.try_append(vec![entry(gid(1), 1, 3, 8000)], done).expect("queued");
     // Enough to fill the write, so that the second entry 3 comes with a later one.
-    other.try_append(entries(gid(2), 1, 1..3, 8000), Box::new(|_| {})).expect("queued");
+    other.try_append(entries(gid(2), 1, 1..4, 8000), Box::new(|_| {})).expect("queued");
     node.run(async {
         let mut truncate = std::pin::pin!(group.truncate_after(Some(2)));
         std::future::poll_fn(|context| {
