@@ -21,10 +21,14 @@ pub mod net {
     pub use tokio::net::TcpStream;
 }
 
-/// The wall clock. It may jump: only estimates and key windows come from it, never a lease.
+/// The machine's clocks beside the monotonic one that timers run on.
 pub trait Clock: Send + Sync + 'static {
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970. May jump: only estimates come from it, never a lease.
     fn wall_ms(&self) -> u64;
+
+    /// Milliseconds since some fixed moment, without jumps, and **with** the time that the machine
+    /// was suspended: a lease goes on running while its holder sleeps.
+    fn boot_ms(&self) -> u64;
 }
 
 /// Randomness, for nonces and for jitter.
@@ -56,6 +60,8 @@ pub struct Env {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     network: Arc<dyn Network>,
+    /// Where the monotonic clock and the one that counts suspension stood when this was made.
+    origin: (Instant, u64),
 }
 
 impl Env {
@@ -68,13 +74,34 @@ impl Env {
     /// A world of one's own.
     #[must_use]
     pub fn new(clock: impl Clock, entropy: impl Entropy, network: impl Network) -> Self {
-        Self { clock: Arc::new(clock), entropy: Arc::new(entropy), network: Arc::new(network) }
+        let origin = (Instant::now(), clock.boot_ms());
+        Self { clock: Arc::new(clock), entropy: Arc::new(entropy), network: Arc::new(network), origin }
     }
 
     /// Now, on the monotonic clock.
     #[must_use]
     pub fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    /// How long the machine has been suspended since this was made, as far as the difference of
+    /// the two clocks tells it (to some milliseconds).
+    #[must_use]
+    pub fn suspended(&self) -> Duration {
+        let (then, boot_ms) = self.origin;
+        let whole = Duration::from_millis(self.clock.boot_ms().saturating_sub(boot_ms));
+        whole.saturating_sub(self.now().saturating_duration_since(then))
+    }
+
+    /// Now, on the clock by which leases are counted: the monotonic one and all suspension.
+    pub(crate) fn lease_now(&self) -> Instant {
+        self.now() + self.suspended()
+    }
+
+    /// When a timer fires at the latest for a moment of the lease clock; after a suspension it may
+    /// have passed already.
+    pub(crate) fn timer(&self, at: Instant) -> Instant {
+        at.checked_sub(self.suspended()).unwrap_or_else(|| self.now())
     }
 
     /// Milliseconds since 1970 by the wall clock.
@@ -175,7 +202,20 @@ impl Clock for SystemClock {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
+
+    fn boot_ms(&self) -> u64 {
+        let time = rustix::time::clock_gettime(WITH_SUSPENSION);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+        seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
+    }
 }
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const WITH_SUSPENSION: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+/// Elsewhere the monotonic clock is the best there is; on some systems it counts suspension.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const WITH_SUSPENSION: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
 
 struct SystemEntropy;
 

@@ -124,7 +124,7 @@ impl<T> Executed<T> {
 /// Why an execution came to nothing that the protocol has a name for.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError<T, E> {
-    /// The claim failed; nothing ran here.
+    /// The claim failed; nothing ran here. If indefinite, it may have been granted: it lapses then.
     #[error("claiming failed: {0}")]
     Claim(Error),
     /// The work failed.

@@ -1,9 +1,10 @@
 //! A held claim: its lease by this process's own clock, its renewals, its heartbeat.
 //!
 //! The lease counts from the first sending of the claim, then from the first sending of each
-//! renewal that came back, and its holder acts for nine tenths of it. Renewals follow each other,
-//! each with a higher number, so that a delayed copy of one never undoes a later one. A lease once
-//! lost stays lost, whatever a late reply says: the work was told to stop.
+//! renewal that came back, on a clock that goes on while the machine is suspended; its holder acts
+//! for nine tenths of it. Renewals follow each other, each with a higher number, so that a delayed
+//! copy of one never undoes a later one. A lease once lost stays lost, whatever a late reply says:
+//! the work was told to stop.
 
 use super::ending::{Fresh, HoldError};
 use crate::claim::ClaimRequest;
@@ -39,6 +40,7 @@ pub(super) struct Holding {
     heart: Mutex<Option<Task>>,
 }
 
+/// On the clock that goes on while the machine is suspended; see [`Env::lease_now`].
 #[derive(Debug)]
 struct Lease {
     act_until: Instant,
@@ -52,10 +54,10 @@ impl Holding {
         client: &Client,
         claim: &ClaimRequest,
         granted: &Granted,
-        sent: Instant,
+        (sent, suspended): (Instant, Duration),
         witness: Option<Witness>,
     ) -> Arc<Self> {
-        let (act_until, beat_at) = times(sent, granted.lease_left_ms);
+        let (act_until, beat_at) = times(sent + suspended, granted.lease_left_ms);
         Arc::new(Self {
             client: client.clone(),
             address: claim.address.clone(),
@@ -77,9 +79,8 @@ impl Holding {
         if self.is_shadow() {
             return Ok(());
         }
-        let now = self.env().now();
-        if self.lease.lock().beat_at <= now {
-            self.renew(None, false, env::after(now, self.client.timeout())).await?;
+        if self.lease.lock().beat_at <= self.env().lease_now() {
+            self.renew(None, false, env::after(self.env().now(), self.client.timeout())).await?;
         }
         let heart = self.env().spawn(beat(Arc::clone(self)));
         *self.heart.lock() = Some(heart);
@@ -120,12 +121,13 @@ impl Holding {
             mark,
         };
         let left = until.saturating_duration_since(self.env().now());
+        let suspended = self.env().suspended();
         let replied = self.client.within(left).renew(ask).await.inspect_err(|error| {
             // Every copy was definitely refused: this one did not set the mark.
             self.lease.lock().mark_asked = was_asked || (mark && !error.is_definite());
         })?;
         match replied.reply {
-            RenewReply::Renewed(renewed) => self.renewed(replied.sent, &renewed, mark),
+            RenewReply::Renewed(renewed) => self.renewed((replied.sent, suspended), &renewed, mark),
             RenewReply::Fenced | RenewReply::Ignored => {
                 self.lose();
                 Err(HoldError::Lost)
@@ -133,11 +135,13 @@ impl Holding {
         }
     }
 
-    fn renewed(&self, sent: Instant, renewed: &Renewed, mark: bool) -> Result<(), HoldError> {
-        if self.was_lost() {
-            return Err(HoldError::Lost);
-        }
-        let (act_until, beat_at) = times(sent, renewed.lease_left_ms);
+    fn renewed(
+        &self,
+        (sent, suspended): (Instant, Duration),
+        renewed: &Renewed,
+        mark: bool,
+    ) -> Result<(), HoldError> {
+        let (act_until, beat_at) = times(sent + suspended, renewed.lease_left_ms);
         let mut lease = self.lease.lock();
         lease.act_until = lease.act_until.max(act_until);
         lease.beat_at = beat_at;
@@ -151,7 +155,8 @@ impl Holding {
 
     /// A holder's own renewal: it must come back while the lease still holds.
     pub(super) async fn renew_in_time(&self, checkpoint: Option<Blob>, mark: bool) -> Result<(), HoldError> {
-        let until = self.lease.lock().act_until.min(env::after(self.env().now(), self.client.timeout()));
+        let lease_end = self.env().timer(self.lease.lock().act_until);
+        let until = lease_end.min(env::after(self.env().now(), self.client.timeout()));
         let renewed = self.renew(checkpoint, mark, until).await;
         if self.is_lost() { Err(HoldError::Lost) } else { renewed }
     }
@@ -193,12 +198,12 @@ impl Holding {
         if self.is_lost() {
             return Duration::ZERO;
         }
-        self.lease.lock().act_until.saturating_duration_since(self.env().now())
+        self.lease.lock().act_until.saturating_duration_since(self.env().lease_now())
     }
 
     /// Whether its holder must not act any more, told or not yet.
     pub(super) fn is_lost(&self) -> bool {
-        self.was_lost() || (!self.is_shadow() && self.lease.lock().act_until <= self.env().now())
+        self.was_lost() || (!self.is_shadow() && self.lease.lock().act_until <= self.env().lease_now())
     }
 
     fn was_lost(&self) -> bool {
@@ -223,11 +228,11 @@ impl Holding {
     /// after a pause where that fails, until the lease is lost.
     async fn beat(&self, pause: &mut Pause) {
         let (beat_at, act_until) = self.lease.lock().times();
-        env::sleep_until(beat_at).await;
+        env::sleep_until(self.env().timer(beat_at)).await;
         if self.lease.lock().beat_at > beat_at {
             return;
         }
-        match self.renew(None, false, act_until).await {
+        match self.renew(None, false, self.env().timer(act_until)).await {
             Ok(()) => pause.reset(),
             Err(HoldError::Lost) => {}
             Err(HoldError::Call(error)) => {
@@ -256,7 +261,7 @@ async fn beat(holding: Arc<Holding>) {
     let mut pause = Pause::new(holding.client.inner.config.retry_backoff);
     while !holding.was_lost() {
         let (_, act_until) = holding.lease.lock().times();
-        let _in_time = env::by(act_until, holding.beat(&mut pause)).await;
+        let _in_time = env::by(holding.env().timer(act_until), holding.beat(&mut pause)).await;
         if holding.is_lost() {
             tracing::warn!(address = ?holding.address, "a lease is lost");
             holding.lose();

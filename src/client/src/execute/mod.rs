@@ -192,6 +192,7 @@ impl Execute {
             // nonce.
             let nonce = env.nonce()?;
             self.claim = self.claim.clone().nonce(nonce);
+            let suspended = env.suspended();
             let claiming = Claiming::new(&self.client, &self.claim);
             let replied = self.client.claim(self.claim.clone()).await;
             claiming.disarm();
@@ -199,9 +200,14 @@ impl Execute {
             self.claim.wait = whole_wait.saturating_duration_since(env.now());
             match replied.reply {
                 ClaimReply::Granted(granted) => {
-                    let (sent, witness) = (replied.sent, replied.witness);
-                    let running =
-                        Running::new(Holding::begin(&self.client, &self.claim, &granted, sent, witness));
+                    let sent = (replied.sent, suspended);
+                    let running = Running::new(Holding::begin(
+                        &self.client,
+                        &self.claim,
+                        &granted,
+                        sent,
+                        replied.witness,
+                    ));
                     match running.holding().freshen().await {
                         Ok(()) => return Ok(Acquired::Ours(granted, running)),
                         Err(HoldError::Lost) => {}

@@ -99,6 +99,27 @@ async fn a_late_renewal_does_not_bring_a_lost_lease_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_goes_on_running_while_the_machine_is_suspended() {
+    let (world, client) = holding(|_| None).await;
+    let machine = std::sync::Arc::clone(&world);
+    let work = |run: Execution| async move {
+        sleep(Duration::from_millis(500)).await;
+        *machine.suspended.lock() = Duration::from_secs(1);
+        // Of 2.7 s, half a second passed awake and one asleep.
+        assert_eq!(run.lease_left().as_millis(), 1200);
+        run.checkpoint("x").await.expect("in time");
+        assert_eq!(run.lease_left().as_millis(), 2700);
+        *machine.suspended.lock() += Duration::from_secs(60);
+        assert!(run.is_lost());
+        assert_eq!(run.mark().await, Err(HoldError::Lost), "nothing is sent for a lease that is over");
+        run.lost().await;
+        Done::Ok(Ending::Success(1))
+    };
+    execute(&client).run(work).await.expect("ran");
+    assert_eq!(renewals(&world).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_outcome_that_is_kept_is_a_conflict() {
     let (_world, client) =
         holding(|seen| matches!(seen.request.ask, Ask::Complete(_)).then_some(Act::Reply(Reply::Conflict)))

@@ -112,8 +112,38 @@ async fn one_more_than_the_bound_is_refused_definitely() {
     // A cancelled call counts until the node answers it, as it does on the node.
     running[0].abort();
     world.until(1, |event| matches!(event, Event::Cancel { .. })).await;
-    assert!(client.claim(claim("more")).await.is_err());
+    let error = client.claim(claim("more")).await.expect_err("over the bound");
+    assert_eq!(error.code(), ErrorCode::Overloaded);
     running.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stuck_connection_never_took_is_definite() {
+    let world = World::new(1, 1, |_| Act::Reply(Reply::Fenced));
+    let mut config = world.config();
+    config.ping_after = Duration::from_secs(3600);
+    let client = world.client(config).await.expect("welcome").within(Duration::from_secs(2));
+    world.deaf.send_replace(true);
+    let large = (0..4).map(|i| {
+        let outcome = Outcome {
+            class: OutcomeClass::Success,
+            result: Blob::from(vec![1; 256 * 1024]),
+            metadata: Metadata::default(),
+        };
+        let address = address("t", "o", format!("k{i}")).expect("ok");
+        client.complete(CompleteAsk { address, token: Token::from(1), outcome, retention_ms: None })
+    });
+    let behind = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.claim(claim("behind")).await.expect_err("the node does not read")
+    };
+    let (large, behind) = tokio::join!(join_all(large), behind);
+    assert!(!large[0].as_ref().expect_err("unanswered").is_definite(), "the first was on its way");
+    assert_eq!((behind.code(), behind.is_definite()), (ErrorCode::Deadline, true));
+    world.deaf.send_replace(false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!world.calls().is_empty());
+    assert!(world.calls().iter().all(|seen| seen.request.ask.name() == "complete"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,6 +206,9 @@ async fn a_node_that_is_gone_is_dialled_at_a_measured_pace() {
     let (answers, ()) = tokio::join!(join_all(many), came_back);
     assert!(answers.iter().all(Result::is_ok), "all went through once it was back");
     assert_eq!(client.counters().connects, 2, "they share one connection");
+    // From 50 ms doubling to 2 s, at least half of each pause: fifty callers make no more of it.
+    let refused = world.count(|event| matches!(event, Event::Refused));
+    assert!((3..=14).contains(&refused), "dialled {refused} times in 4 s");
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,6 +56,7 @@ pub(crate) enum Act {
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Connected,
+    Refused,
     Hello { cluster: Option<ClusterId> },
     Frame { calls: usize },
     Call(Box<Seen>),
@@ -79,6 +80,11 @@ pub(crate) struct World {
     pub(crate) refuse: Mutex<Option<Refusal>>,
     /// Refuses connections and closes the ones there are.
     pub(crate) down: watch::Sender<Vec<bool>>,
+    begun: Instant,
+    /// How long the client's machine was suspended.
+    pub(crate) suspended: Mutex<Duration>,
+    /// Reads nothing from any connection.
+    pub(crate) deaf: watch::Sender<bool>,
     /// Answers no pings.
     pub(crate) mute: Mutex<bool>,
     /// Sent to every connection of a node.
@@ -102,6 +108,9 @@ impl World {
             conns: AtomicU64::new(0),
             refuse: Mutex::default(),
             down: watch::channel(vec![false; nodes]).0,
+            begun: Instant::now(),
+            suspended: Mutex::default(),
+            deaf: watch::Sender::new(false),
             mute: Mutex::default(),
             push: tokio::sync::broadcast::channel(16).0,
         };
@@ -146,7 +155,7 @@ impl World {
 
     /// A client of this world's in-memory nodes.
     pub(crate) async fn client(self: &Arc<Self>, config: ClientConfig) -> Result<Client, Error> {
-        let env = Env::new(Wall, Counting::default(), InMemory(Arc::clone(self)));
+        let env = Env::new(Clocks(Arc::clone(self)), Counting::default(), InMemory(Arc::clone(self)));
         Client::connect_in(config, env).await
     }
 
@@ -270,6 +279,7 @@ async fn converse(world: &Arc<World>, node: usize, conn: u64, stream: impl Strea
     };
     let listen = async {
         let mut decoder = Decoder::new(limits::CLIENT_FRAME_BYTES);
+        let mut hears = world.deaf.subscribe();
         loop {
             while let Some(frame) = decoder.poll().map_err(io::Error::other)? {
                 let message = ToServer::take(&frame).map_err(io::Error::other)?;
@@ -277,6 +287,7 @@ async fn converse(world: &Arc<World>, node: usize, conn: u64, stream: impl Strea
                     return Ok(());
                 }
             }
+            drop(hears.wait_for(|deaf| !deaf).await);
             if read.read_buf(decoder.buffer()).await? == 0 {
                 return Ok(());
             }
@@ -414,6 +425,7 @@ impl Network for InMemory {
             let node = self.0.addrs.lock().iter().position(|known| known == addr);
             let node = node.ok_or(io::ErrorKind::HostUnreachable)?;
             if self.0.down.borrow()[node] {
+                self.0.note(Event::Refused);
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
             let (near, far) = tokio::io::duplex(256 * 1024);
@@ -434,11 +446,16 @@ pub(crate) async fn accepts(addr: &str) -> bool {
     TcpStream::connect(addr).await.is_ok()
 }
 
-struct Wall;
+struct Clocks(Arc<World>);
 
-impl Clock for Wall {
+impl Clock for Clocks {
     fn wall_ms(&self) -> u64 {
         1_000_000
+    }
+
+    fn boot_ms(&self) -> u64 {
+        let awake = self.0.begun.elapsed() + *self.0.suspended.lock();
+        u64::try_from(awake.as_millis()).expect("a short test")
     }
 }
 
