@@ -1,2 +1,7 @@
-//! The `hapax` binary.
-fn main() {}
+//! The `hapax` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hapax_server::main()
+}

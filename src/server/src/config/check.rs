@@ -2,9 +2,9 @@
 
 use super::error::FieldError;
 use super::schema::Config;
+use hapax_core::PolicyTable;
 use hapax_core::limits;
-use hapax_core::policy::Policy;
-use hapax_core::{Operation, Tenant};
+use hapax_core::policy::{Policies, Policy, PolicyError, PolicyRule};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
@@ -159,54 +159,25 @@ impl Config {
         );
     }
 
+    /// The protocol's own rules of policies, each policy by itself so that all are told.
     fn check_policies(&self, errors: &mut Errors) {
-        check_policy("policies.default", &self.policies.default, errors);
-        let mut seen = HashSet::new();
+        if let Err(invalid) = self.policies.default.check() {
+            errors.add(format!("policies.default.{}", invalid.field), invalid.why);
+        }
+        let alone = |rule: &PolicyRule| PolicyTable { rules: vec![rule.clone()], ..PolicyTable::default() };
+        let mut any = false;
         for (i, rule) in self.policies.rules.iter().enumerate() {
-            let field = |name: &str| format!("policies.rules[{i}].{name}");
-            if let Err(invalid) = Tenant::new(rule.tenant.as_str()) {
-                errors.add(field("tenant"), invalid.why);
+            if let Err(error) = Policies::new(&alone(rule)) {
+                any = true;
+                errors.add(format!("policies.rules[{i}].{}", error.invalid.field), error.invalid.why);
             }
-            if let Some(Err(invalid)) = rule.operation.as_deref().map(Operation::new) {
-                errors.add(field("operation"), invalid.why);
-            }
-            errors.that(
-                seen.insert((&rule.tenant, &rule.operation)),
-                field("tenant"),
-                "has another rule for the same operation",
-            );
-            check_policy(&format!("policies.rules[{i}]"), &rule.policy, errors);
+        }
+        // What is wrong only between rules, such as one that comes twice.
+        let between = Policies::new(&PolicyTable { default: Policy::default(), ..self.policies.clone() });
+        if let (false, Err(PolicyError { rule: Some(i), invalid })) = (any, between) {
+            errors.add(format!("policies.rules[{i}].{}", invalid.field), invalid.why);
         }
     }
-}
-
-fn check_policy(prefix: &str, policy: &Policy, errors: &mut Errors) {
-    let field = |name: &str| format!("{prefix}.{name}");
-    errors.that(policy.lease_min_ms >= 1, field("lease_min_ms"), "is 0");
-    errors.that(
-        (policy.lease_min_ms..=policy.lease_max_ms).contains(&policy.lease_ms),
-        field("lease_ms"),
-        "is not between lease_min_ms and lease_max_ms",
-    );
-    errors.that(policy.max_hold_ms >= policy.lease_max_ms, field("max_hold_ms"), "is less than lease_max_ms");
-    errors.that(policy.retention_min_ms >= 1, field("retention_min_ms"), "is 0");
-    let retentions = [
-        ("retention_success_ms", policy.retention_success_ms),
-        ("retention_rejected_ms", policy.retention_rejected_ms),
-        ("retention_error_ms", policy.retention_error_ms),
-    ];
-    for (name, retention_ms) in retentions {
-        errors.that(
-            (policy.retention_min_ms..=policy.retention_max_ms).contains(&retention_ms),
-            field(name),
-            "is not between retention_min_ms and retention_max_ms",
-        );
-    }
-    errors.that(
-        policy.max_result_bytes <= limits::RESULT_BYTES as u64,
-        field("max_result_bytes"),
-        "is above 262144",
-    );
 }
 
 const NAME_RULE: &str = "is not 1 to 64 of a-z 0-9 . _ -";

@@ -183,6 +183,8 @@ fn rules_of_lists_name_the_element() {
     assert_eq!(fields(load_text(&text, &[], vec![])), ["cluster.nodes[2].peer"]);
     let text = FILE.replace("tenant = \"acme\"", "tenant = \"ACME\"");
     assert_eq!(fields(load_text(&text, &[], vec![])), ["policies.rules[0].tenant"]);
+    let twice = "\n[[policies.rules]]\ntenant = \"acme\"\noperation = \"payments.charge\"\n";
+    assert_eq!(fields(load_text(&format!("{FILE}{twice}"), &[], vec![])), ["policies.rules[1].tenant"]);
     let text = FILE.replace("on_lapse", "lease_ms = 1\non_lapse");
     assert_eq!(fields(load_text(&text, &[], vec![])), ["policies.rules[0].lease_ms"]);
 }

@@ -7,12 +7,14 @@
 
 mod events;
 mod families;
+mod node;
 mod operations;
 #[cfg(test)]
 mod tests;
 
 pub use events::Events;
 pub use families::{Families, Kind};
+pub use node::of_node;
 pub use operations::Operations;
 
 use crate::anomaly::{Counts, Finding};

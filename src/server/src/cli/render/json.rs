@@ -196,7 +196,7 @@ fn witness(it: &Witness) -> Value {
         "index": it.index,
         "position": it.position,
         "time_ms": it.time.0,
-        "applied": it.applied,
+        "basis": it.basis.name(),
     })
 }
 

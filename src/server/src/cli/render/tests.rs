@@ -6,12 +6,13 @@ use hapax_core::reply::{
 };
 use hapax_core::view::{Page, Row, View, ViewDetail};
 use hapax_core::{
-    Address, Blob, Key, LogTime, Money, Operation, Refusal, Reply, StateKind, Tenant, Token, Witness,
+    Address, Basis, Blob, Key, LogTime, Money, Operation, Refusal, Reply, StateKind, Tenant, Token, Witness,
 };
 use serde_json::json;
 
 fn answer(reply: Reply) -> Answer {
-    let witness = Witness { shard: 3, index: 17, position: 2, time: LogTime(1000), basis: hapax_core::Basis::Applied };
+    let witness =
+        Witness { shard: 3, index: 17, position: 2, time: LogTime(1000), basis: Basis::Applied };
     Answer { reply, witness: Some(witness) }
 }
 
@@ -78,7 +79,7 @@ fn a_grant_in_json() {
             "takeover": false,
             "prior_mark": false,
             "recovered": false,
-            "witness": {"shard": 3, "index": 17, "position": 2, "time_ms": 1000, "applied": true},
+            "witness": {"shard": 3, "index": 17, "position": 2, "time_ms": 1000, "basis": "applied"},
         })
     );
 }

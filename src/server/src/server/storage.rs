@@ -1,0 +1,135 @@
+//! The data directory: lock, identity, log and records, with the threads that write them.
+
+use super::{ends, panic};
+use crate::config::{Config, Engine};
+use anyhow::Context as _;
+use hapax_raft::env::Env;
+use hapax_raft::ids::NodeId;
+use hapax_store::disk::Disk;
+use hapax_store::identity::{DataDir, Expected};
+use hapax_store::log::{Log, LogConfig, LogWriter};
+use hapax_store::records::{EngineKind, RecordConfig, RecordStore, RecordWriter};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Everything on disk, open.
+pub(super) struct Storage {
+    pub(super) dir: DataDir,
+    pub(super) log: Log,
+    pub(super) records: RecordStore,
+    /// The record store was damaged as a whole and begins anew.
+    pub(super) wiped: bool,
+    threads: [JoinHandle<()>; 2],
+}
+
+impl Storage {
+    /// Opens everything. Blocks for as long as recovery takes.
+    pub(super) fn open(config: &Config, env: &Env, disk: &Arc<dyn Disk>) -> anyhow::Result<Self> {
+        let path = &config.node.data_dir;
+        let expected = Expected {
+            cluster_id: fold(config.cluster_id()),
+            node_id: None,
+            fresh_node_id: fresh_node_id(env),
+        };
+        let dir = DataDir::open(disk, path, expected).context("node.data_dir")?;
+        let (log, log_writer) = Log::open(Arc::clone(disk), &path.join("log"), log_config(config))
+            .context("cannot open the log")?;
+        let (records, record_writer, wiped) = open_records(config, disk)?;
+        let threads = [write_log(log_writer)?, write_records(record_writer, env)?];
+        Ok(Self { dir, log, records, wiped, threads })
+    }
+
+    /// This node's id.
+    pub(super) fn node(&self) -> NodeId {
+        NodeId::from_u64(self.dir.identity().node_id)
+    }
+
+    /// Writes and syncs everything, and ends the threads.
+    pub(super) async fn close(self) -> anyhow::Result<()> {
+        let Self { dir, log, records, threads, .. } = self;
+        records.close();
+        log.flush_and_stop().await.context("cannot flush the log")?;
+        tokio::task::spawn_blocking(move || ends::join_all(threads)).await??;
+        // The lock goes last: nobody may open a directory that is still written.
+        drop(dir);
+        Ok(())
+    }
+}
+
+fn log_config(config: &Config) -> LogConfig {
+    let began = Instant::now();
+    LogConfig {
+        segment_bytes: config.storage.segment_bytes,
+        reserve_bytes: config.storage.reserve_bytes,
+        cache_bytes_per_group: usize::try_from(config.storage.cache_bytes_per_shard).unwrap_or(usize::MAX),
+        fatal: Arc::new(|error| panic::end(&format!("the log failed: {error}"))),
+        clock: Arc::new(move || began.elapsed()),
+        ..LogConfig::default()
+    }
+}
+
+/// Opens the records; a store that is damaged as a whole begins anew, and is filled from the log or
+/// from peers, or its replicas stay out of service.
+fn open_records(config: &Config, disk: &Arc<dyn Disk>) -> anyhow::Result<(RecordStore, RecordWriter, bool)> {
+    let kind = match config.storage.engine {
+        Engine::Fjall => EngineKind::Fjall,
+        Engine::Sled => EngineKind::Sled,
+    };
+    let dir: PathBuf = config.node.data_dir.join("records");
+    let open = || {
+        let config = RecordConfig { kind: kind.clone(), ..RecordConfig::default() };
+        RecordStore::open(Arc::clone(disk), &dir, config)
+    };
+    match open() {
+        Ok((records, writer)) => Ok((records, writer, false)),
+        Err(error) if error.is_damage() => {
+            tracing::error!(%error, "the record store is damaged and is made anew");
+            RecordStore::destroy(disk.as_ref(), &dir, &kind)
+                .context("cannot remove the damaged record store")?;
+            let (records, writer) = open().context("cannot open the record store")?;
+            Ok((records, writer, true))
+        }
+        Err(error) => Err(error).context("cannot open the record store"),
+    }
+}
+
+fn write_log(writer: LogWriter) -> anyhow::Result<JoinHandle<()>> {
+    let run = move || writer.run_blocking();
+    Builder::new().name("hapax-log".to_owned()).spawn(run).context("cannot start the log's thread")
+}
+
+fn write_records(writer: RecordWriter, env: &Env) -> anyhow::Result<JoinHandle<()>> {
+    let clock = Arc::clone(&env.clock);
+    let run = move || {
+        if let Err(error) = writer.run_blocking(|| clock.boot_ms()) {
+            panic::end(&format!("the record store failed: {error}"));
+        }
+    };
+    Builder::new()
+        .name("hapax-records".to_owned())
+        .spawn(run)
+        .context("cannot start the record store's thread")
+}
+
+/// The cluster id in the eight bytes that a data directory keeps of it.
+fn fold(cluster: [u8; 16]) -> u64 {
+    let number = u128::from_be_bytes(cluster);
+    let folded = (number >> 64) ^ (number & u128::from(u64::MAX));
+    // 0 stands for none.
+    u64::try_from(folded).unwrap_or(u64::MAX).max(1)
+}
+
+/// A node id that no other node has: its low 16 bits are the replicas'.
+fn fresh_node_id(env: &Env) -> u64 {
+    loop {
+        let id = NodeId::from_u64(env.random_u64()).as_u64();
+        if id != 0 {
+            return id;
+        }
+    }
+}
+
+/// How long a node may take to write what is left, once everything else has ended.
+pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(30);
