@@ -1,134 +1,199 @@
-//! A cluster of nodes in this process, each with its own directory, log and records.
+//! A cluster of nodes in this process, each with its own disk, clock and threads.
 
-use hapax_core::request::{ClaimAsk, CompleteAsk, GetAsk};
-use hapax_core::{
-    Address, Answer, Ask, Fingerprint, Key, Metadata, Nonce, Operation, Outcome, OutcomeClass, PolicyTable,
-    Principal, Reply, Request, Tenant, Token,
-};
-use hapax_raft::call::{Call, Caller, ReplySink};
-use hapax_raft::config::{NodeConfig, NodeLimits, PeerConfig, Timing};
-use hapax_raft::env::{Env, net::TcpListener};
-use hapax_raft::formation;
+use crate::asks::ask_node;
+use crate::clock::TestClock;
+use crate::node::{Counting, Home, Plan, Storage, TestNode};
+use crate::wires::Wire;
+use hapax_core::{Answer, Ask, PolicyTable, Reply};
+use hapax_raft::config::{NodeLimits, PeerConfig, Timing};
+use hapax_raft::env::Env;
 use hapax_raft::ids::NodeId;
-use hapax_raft::layout::Layout;
-use hapax_raft::node::{Node, Readiness};
-use hapax_raft::observe::{Anomaly, Observer};
-use hapax_raft::peer::acceptor::PeerAcceptor;
-use hapax_store::disk::{Disk, RealDisk};
-use hapax_store::log::{Log, LogConfig};
-use hapax_store::records::{EngineKind, RecordConfig, RecordStore};
-use hapax_wire::ClusterId;
-use parking_lot::Mutex;
+use hapax_raft::node::Readiness;
+use hapax_store::disk::SimDisk;
+use hapax_store::records::MemoryEngine;
+use hapax_wire::status::{ShardRole, ShardStatus};
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-pub(crate) const SHARDS: u32 = 4;
-
-/// Counts what a node reports.
-#[derive(Default)]
-pub(crate) struct Counting {
-    pub(crate) proposed: Mutex<u64>,
-    pub(crate) anomalies: Mutex<Vec<Anomaly>>,
+/// How a cluster is made.
+pub(crate) struct Setup {
+    pub(crate) nodes: usize,
+    pub(crate) shards: u32,
+    pub(crate) policies: PolicyTable,
+    pub(crate) limits: NodeLimits,
+    pub(crate) timing: Timing,
+    /// On fjall and real directories.
+    pub(crate) on_disk: bool,
+    /// Nodes dial each other over wires that can be held.
+    pub(crate) wired: bool,
+    /// How fast each boot clock runs, in permille more than right.
+    pub(crate) drifts_permille: Vec<i64>,
+    /// How far each wall clock is off from the start.
+    pub(crate) wall_offsets_ms: Vec<i64>,
 }
 
-impl Observer for Counting {
-    fn answered(&self, _: u32, _: &'static str, _: &Answer, _: u64) {}
-    fn proposed(&self, _: u32, commands: usize) {
-        *self.proposed.lock() += commands as u64;
+impl Setup {
+    pub(crate) fn of(nodes: usize) -> Self {
+        Self {
+            nodes,
+            shards: 4,
+            policies: PolicyTable::default(),
+            limits: NodeLimits::default(),
+            timing: Timing {
+                heartbeat_ms: 50,
+                election_min_ms: 300,
+                election_max_ms: 600,
+                rpc_ms: 1_000,
+                maintain_ms: 200,
+                ..Timing::default()
+            },
+            on_disk: false,
+            wired: false,
+            drifts_permille: Vec::new(),
+            wall_offsets_ms: Vec::new(),
+        }
     }
-    fn event(&self, _: u32, _: &hapax_core::Event, _: bool) {}
-    fn anomaly(&self, _: u32, what: Anomaly) {
-        self.anomalies.lock().push(what);
-    }
-}
-
-pub(crate) struct TestNode {
-    pub(crate) node: Arc<Node>,
-    pub(crate) observer: Arc<Counting>,
-    log: Log,
-    records: RecordStore,
-    threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 /// All nodes of a cluster; a stopped one is `None`.
 pub(crate) struct Cluster {
-    dir: tempfile::TempDir,
-    peers: Vec<PeerConfig>,
-    pub(crate) policies: PolicyTable,
-    pub(crate) limits: NodeLimits,
+    _dir: tempfile::TempDir,
+    setup: Setup,
+    addrs: Vec<String>,
+    wires: HashMap<(usize, usize), Wire>,
+    pub(crate) homes: Vec<Home>,
     pub(crate) nodes: Vec<Option<TestNode>>,
 }
 
 impl Cluster {
     /// Forms a cluster of `count` nodes and waits until all of them are ready.
     pub(crate) async fn form(count: usize) -> Self {
-        Self::form_with(count, PolicyTable::default(), NodeLimits::default()).await
+        Self::form_with(Setup::of(count)).await
     }
 
-    pub(crate) async fn form_with(count: usize, policies: PolicyTable, limits: NodeLimits) -> Self {
+    pub(crate) async fn form_with(setup: Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut listeners = Vec::new();
-        let mut peers = Vec::new();
-        for i in 0..count {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            peers.push(PeerConfig {
-                name: format!("node-{}", i + 1),
-                peer_addr: listener.local_addr().unwrap().to_string(),
-                client_addr: format!("client-of-node-{}", i + 1),
-                zone: String::new(),
-            });
-            listeners.push(listener);
+        let listeners: Vec<_> =
+            (0..setup.nodes).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let addrs: Vec<String> =
+            listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
+        let mut wires = HashMap::new();
+        if setup.wired {
+            for i in 0..setup.nodes {
+                for j in (0..setup.nodes).filter(|j| *j != i) {
+                    wires.insert((i, j), Wire::new(addrs[j].clone()).await);
+                }
+            }
         }
-        let mut cluster = Self { dir, peers, policies, limits, nodes: (0..count).map(|_| None).collect() };
-        let starts: Vec<_> =
-            listeners.into_iter().enumerate().map(|(i, listener)| cluster.open(i, listener)).collect();
+        let random = Env::real();
+        let homes = (0..setup.nodes).map(|i| {
+            let storage = if setup.on_disk {
+                Storage::Real(dir.path().join(format!("node-{i}")))
+            } else {
+                Storage::Simulated(SimDisk::new(), MemoryEngine::new())
+            };
+            let clock = TestClock::new(setup.drifts_permille.get(i).copied().unwrap_or(0));
+            clock.set_wall_offset(setup.wall_offsets_ms.get(i).copied().unwrap_or(0));
+            let id = NodeId::from_u64(random.random_u64() | 1 << 20);
+            Home { id, storage, clock, observer: Arc::new(Counting::default()) }
+        });
+        let homes = homes.collect();
+        let nodes = (0..setup.nodes).map(|_| None).collect();
+        let mut cluster = Self { _dir: dir, setup, addrs, wires, homes, nodes };
+        let starts = listeners.into_iter().enumerate();
+        let starts = starts.map(|(i, listener)| TestNode::start(&cluster.homes[i], cluster.plan(i), listener));
         let started = futures_util::future::join_all(starts).await;
-        for (i, node) in started.into_iter().enumerate() {
-            cluster.nodes[i] = Some(node);
-        }
+        cluster.nodes = started.into_iter().map(Some).collect();
         cluster.wait_ready().await;
         cluster
     }
 
-    pub(crate) fn node_dir(&self, i: usize) -> PathBuf {
-        self.dir.path().join(format!("node-{}", i + 1))
+    fn plan(&self, i: usize) -> Plan {
+        let peer = |j: usize| PeerConfig {
+            name: format!("node-{j}"),
+            peer_addr: self.wires.get(&(i, j)).map_or(&self.addrs[j], |wire| &wire.addr).clone(),
+            client_addr: format!("client-of-node-{j}"),
+            zone: String::new(),
+        };
+        Plan {
+            name: format!("node-{i}"),
+            peers: (0..self.setup.nodes).map(peer).collect(),
+            policies: self.setup.policies.clone(),
+            limits: self.setup.limits,
+            timing: self.setup.timing,
+            shards: self.setup.shards,
+        }
     }
 
-    fn open(&self, i: usize, listener: TcpListener) -> impl Future<Output = TestNode> + use<> {
-        let dir = self.node_dir(i);
-        let (peers, policies, limits) = (self.peers.clone(), self.policies.clone(), self.limits);
-        async move { open_node(i, dir, peers, policies, limits, listener).await }
+    pub(crate) fn shards(&self) -> u32 {
+        self.setup.shards
+    }
+
+    /// The address on which a node lets its peers in.
+    pub(crate) fn peer_addr(&self, i: usize) -> &str {
+        &self.addrs[i]
     }
 
     /// Starts a stopped node again, at its old address.
     pub(crate) async fn start(&mut self, i: usize) {
-        let listener = rebind(&self.peers[i].peer_addr).await;
-        let node = self.open(i, listener).await;
-        self.nodes[i] = Some(node);
+        let listener = rebind(&self.addrs[i]).await;
+        self.nodes[i] = Some(TestNode::start(&self.homes[i], self.plan(i), listener).await);
     }
 
     /// Stops a node in an orderly way.
     pub(crate) async fn stop(&mut self, i: usize) {
-        let Some(node) = self.nodes[i].take() else { return };
-        node.node.shutdown().await;
-        node.close().await;
+        if let Some(node) = self.nodes[i].take() {
+            node.stop().await;
+        }
+    }
+
+    /// Cuts a node's power.
+    pub(crate) fn cut_power(&mut self, i: usize, seed: u64) {
+        if let Some(node) = self.nodes[i].take() {
+            node.cut_power(&mut self.homes[i], seed);
+        }
+    }
+
+    /// Holds, or lets go, everything between a node and all others.
+    pub(crate) fn isolate(&self, i: usize, held: bool) {
+        for ((from, to), wire) in &self.wires {
+            if *from == i || *to == i {
+                wire.hold(held, held);
+            }
+        }
+    }
+
+    /// Holds what `from` sends to others, whoever dialled; it still hears them.
+    pub(crate) fn mute(&self, i: usize, held: bool) {
+        for ((from, to), wire) in &self.wires {
+            if *from == i {
+                wire.hold(held, false);
+            } else if *to == i {
+                wire.hold(false, held);
+            }
+        }
     }
 
     pub(crate) async fn wait_ready(&self) {
+        self.wait("every node is ready and every shard led", |cluster| {
+            cluster.nodes.iter().flatten().all(|node| node.node.readiness() == Readiness::Ready)
+                && (0..cluster.setup.shards).all(|shard| cluster.leader_of(shard).is_some())
+        })
+        .await;
+    }
+
+    /// Waits until something holds, which must be within 30 s.
+    pub(crate) async fn wait(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
-        for node in self.nodes.iter().flatten() {
-            loop {
-                let leads_all = (0..SHARDS).all(|shard| self.leader_of(shard).is_some());
-                match node.node.readiness() {
-                    Readiness::Ready if leads_all => break,
-                    other => assert!(Instant::now() < deadline, "not ready: {other:?}"),
-                }
-                sleep(Duration::from_millis(20)).await;
+        while !holds(self) {
+            if Instant::now() > deadline {
+                let status = |node: &TestNode| format!("{:?} {:?}", node.node.readiness(), node.node.status().shards);
+                let all: Vec<_> = self.nodes.iter().map(|node| node.as_ref().map(status)).collect();
+                panic!("never came true: {what}\n{all:#?}");
             }
+            sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -141,11 +206,41 @@ impl Cluster {
         self.nodes[i].as_ref().unwrap()
     }
 
+    /// How a node's replica of a shard is.
+    pub(crate) fn replica(&self, i: usize, shard: u32) -> Option<ShardStatus> {
+        let status = self.nodes[i].as_ref()?.node.status();
+        status.shards.into_iter().find(|status| status.shard == shard)
+    }
+
+    /// Waits until all running replicas of every shard have applied the same entries, and holds
+    /// their digests against each other.
+    pub(crate) async fn check_agreement(&self) {
+        for shard in 0..self.setup.shards {
+            self.wait("replicas have applied the same", |cluster| {
+                let replicas = cluster.running(shard);
+                let first = replicas.first().map(|replica| replica.applied_index);
+                replicas.iter().all(|replica| Some(replica.applied_index) == first)
+            })
+            .await;
+            let replicas = self.running(shard);
+            let same = replicas.windows(2).all(|two| {
+                (two[0].applied_index, two[0].digest, two[0].records, two[0].time)
+                    == (two[1].applied_index, two[1].digest, two[1].records, two[1].time)
+            });
+            assert!(same && !replicas.is_empty(), "{replicas:#?}");
+        }
+    }
+
+    fn running(&self, shard: u32) -> Vec<ShardStatus> {
+        let replicas = (0..self.nodes.len()).filter_map(|i| self.replica(i, shard));
+        replicas.filter(|replica| replica.role != ShardRole::Stopped).collect()
+    }
+
     /// Sends one request to a node, again while it says that the lead is moving.
     pub(crate) async fn ask(&self, i: usize, ask: Ask) -> Answer {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let answer = ask_node(&self.node(i).node, ask.clone(), 10_000).await;
+            let answer = ask_node(self.node(i), ask.clone(), 10_000).await;
             match &answer.reply {
                 Reply::Error(error) if error.definite && Instant::now() < deadline => {
                     sleep(Duration::from_millis(20)).await;
@@ -156,164 +251,13 @@ impl Cluster {
     }
 }
 
-impl TestNode {
-    async fn close(self) {
-        self.log.flush_and_stop().await.unwrap();
-        self.records.close();
-        drop(self.node);
-        for thread in self.threads {
-            tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap();
-        }
-    }
-}
-
-async fn rebind(addr: &str) -> TcpListener {
-    let deadline = Instant::now() + Duration::from_secs(5);
+async fn rebind(addr: &str) -> std::net::TcpListener {
+    let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        match TcpListener::bind(addr).await {
+        match std::net::TcpListener::bind(addr) {
             Ok(listener) => return listener,
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
         sleep(Duration::from_millis(10)).await;
-    }
-}
-
-async fn open_node(
-    i: usize,
-    dir: PathBuf,
-    peers: Vec<PeerConfig>,
-    policies: PolicyTable,
-    limits: NodeLimits,
-    listener: TcpListener,
-) -> TestNode {
-    let env = Env::real();
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    std::fs::create_dir_all(&dir).unwrap();
-    let id_file = dir.join("test-node-id");
-    let node_id = match std::fs::read_to_string(&id_file) {
-        Ok(id) => NodeId::from_u64(id.parse().unwrap()),
-        Err(_) => {
-            let id = NodeId::from_u64(env.random_u64() | 1 << 20);
-            std::fs::write(&id_file, id.as_u64().to_string()).unwrap();
-            id
-        }
-    };
-    let config = NodeConfig {
-        cluster: ClusterId([7; 16]),
-        node: node_id,
-        name: peers[i].name.clone(),
-        peers,
-        engine: "fjall",
-        policies,
-        timing: Timing { heartbeat_ms: 50, election_min_ms: 300, election_max_ms: 600, ..Timing::default() },
-        limits,
-    };
-    let log_config = LogConfig { segment_bytes: 64 << 20, ..LogConfig::default() };
-    let (log, writer) = Log::open(Arc::clone(&disk), &dir.join("log"), log_config).unwrap();
-    let record_config = RecordConfig { kind: EngineKind::Fjall, ..RecordConfig::default() };
-    let (records, record_writer) =
-        RecordStore::open(Arc::clone(&disk), &dir.join("records"), record_config).unwrap();
-    let clock = {
-        let env = env.clone();
-        move || env.clock.boot_ms()
-    };
-    let threads = vec![
-        std::thread::spawn(move || writer.run_blocking()),
-        std::thread::spawn(move || record_writer.run_blocking(clock).unwrap()),
-    ];
-    let acceptor = PeerAcceptor::start(listener, &config, env.clone());
-    let place = |nodes: &[(NodeId, String)]| place(nodes);
-    let layout = formation::form(&acceptor, &config, &*disk, &dir, &log, &place, &|_| ()).await.unwrap();
-    let observer = Arc::new(Counting::default());
-    let reporting: Arc<dyn Observer> = Arc::clone(&observer) as Arc<dyn Observer>;
-    let node = Node::start(config, env, layout, log.clone(), records.clone(), acceptor, reporting).unwrap();
-    TestNode { node, observer, log, records, threads }
-}
-
-/// Each shard on three nodes (or on all there are), the preferred leader rotating.
-fn place(nodes: &[(NodeId, String)]) -> Layout {
-    let replication = nodes.len().min(3);
-    let table = (0..SHARDS as usize)
-        .map(|shard| (0..replication).map(|r| nodes[(shard + r) % nodes.len()].0.replica(0)).collect())
-        .collect();
-    Layout { version: 1, replication: replication as u8, nodes: nodes.to_vec(), table }
-}
-
-struct OneReply(Mutex<HashMap<u64, oneshot::Sender<Answer>>>);
-
-impl ReplySink for OneReply {
-    fn deliver(&self, answers: Vec<(u64, Answer)>) {
-        for (id, answer) in answers {
-            let sender = self.0.lock().remove(&id).expect("each call is answered once");
-            let _gone = sender.send(answer);
-        }
-    }
-}
-
-/// Sends one request to a node and waits for its answer.
-pub(crate) async fn ask_node(node: &Arc<Node>, ask: Ask, deadline_ms: u32) -> Answer {
-    ask_all(node, vec![ask], deadline_ms).await.remove(0)
-}
-
-/// Sends requests in one frame and waits for all answers.
-pub(crate) async fn ask_all(node: &Arc<Node>, asks: Vec<Ask>, deadline_ms: u32) -> Vec<Answer> {
-    let mut senders = HashMap::new();
-    let mut receivers = Vec::new();
-    let mut calls = Vec::new();
-    for (id, ask) in (1u64..).zip(asks) {
-        let (sender, receiver) = oneshot::channel();
-        senders.insert(id, sender);
-        receivers.push(receiver);
-        calls.push(Call { id, deadline_ms, request: Request { not_after: None, ask } });
-    }
-    let caller = Caller::new(Principal::default(), Box::new(OneReply(Mutex::new(senders))));
-    node.submit(calls, &caller);
-    let mut answers = Vec::new();
-    for receiver in receivers {
-        answers.push(tokio::time::timeout(Duration::from_secs(90), receiver).await.unwrap().unwrap());
-    }
-    answers
-}
-
-pub(crate) fn address(key: &str) -> Address {
-    let operation = Operation::new("payments.charge").unwrap();
-    Address::new(&Tenant::new("acme").unwrap(), &operation, &Key::new(key).unwrap())
-}
-
-pub(crate) fn nonce(n: u64) -> Nonce {
-    let mut bytes = [1; 16];
-    bytes[..8].copy_from_slice(&n.to_le_bytes());
-    Nonce::try_from(bytes).unwrap()
-}
-
-pub(crate) fn claim(key: &str, n: u64, wait_ms: u64) -> Ask {
-    Ask::Claim(ClaimAsk {
-        address: address(key),
-        fingerprint: Some(Fingerprint { algorithm: 1, digest: [9; 32] }),
-        fields: Default::default(),
-        nonce: nonce(n),
-        lease_ms: None,
-        wait_ms,
-        first_sent: None,
-        label: None,
-        trace: None,
-        value: None,
-    })
-}
-
-pub(crate) fn complete(key: &str, token: Token, result: &str) -> Ask {
-    let outcome =
-        Outcome { class: OutcomeClass::Success, result: result.into(), metadata: Metadata::default() };
-    Ask::Complete(CompleteAsk { address: address(key), token, outcome, retention_ms: None })
-}
-
-pub(crate) fn get(key: &str) -> Ask {
-    Ask::Get(GetAsk { address: address(key), fingerprint: None, wait_ms: 0, stale: false })
-}
-
-pub(crate) fn token_of(answer: &Answer) -> Token {
-    match &answer.reply {
-        Reply::Granted(granted) => granted.token,
-        other => panic!("expected a grant, got {other:?}"),
     }
 }

@@ -1,11 +1,12 @@
 //! Claims, completes and replays through a whole cluster.
 
-use crate::harness::{Cluster, ask_all, claim, complete, get, token_of};
+use crate::asks::{ask_all, claim, complete, get, token_of};
+use crate::harness::{Cluster, Setup};
 use hapax_core::{Reply, StateKind};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_granted_once_and_replayed_from_every_node() {
-    let cluster = Cluster::form(3).await;
+    let cluster = Cluster::form_with(Setup { on_disk: true, ..Setup::of(3) }).await;
     for key in ["a", "b", "c", "d", "e", "f"] {
         let granted = cluster.ask(0, claim(key, 1, 0)).await;
         let token = token_of(&granted);
@@ -16,19 +17,20 @@ async fn a_key_is_granted_once_and_replayed_from_every_node() {
                 Reply::Replayed(replayed) => assert_eq!(replayed.result.as_slice(), b"done"),
                 other => panic!("{other:?}"),
             }
-            match cluster.ask(node, get(key)).await.reply {
+            match cluster.ask(node, get(key, 0)).await.reply {
                 Reply::State(view) => assert_eq!(view.state, StateKind::Completed),
                 other => panic!("{other:?}"),
             }
         }
     }
+    cluster.check_agreement().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_of_one_frame_on_one_address_take_effect_in_order() {
     let cluster = Cluster::form(1).await;
-    let asks = vec![claim("k", 1, 0), claim("k", 1, 0), claim("k", 2, 0), get("k")];
-    let answers = ask_all(&cluster.node(0).node, asks, 10_000).await;
+    let asks = vec![claim("k", 1, 0), claim("k", 1, 0), claim("k", 2, 0), get("k", 0)];
+    let answers = ask_all(cluster.node(0), asks, 10_000).await;
     let token = token_of(&answers[0]);
     assert_eq!(token_of(&answers[1]), token);
     assert!(matches!(answers[2].reply, Reply::InFlight(_)));
@@ -39,8 +41,8 @@ async fn commands_of_one_frame_on_one_address_take_effect_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restarted_cluster_has_everything_that_was_acknowledged() {
-    let mut cluster = Cluster::form(3).await;
+async fn a_restarted_cluster_on_disk_has_everything_that_was_acknowledged() {
+    let mut cluster = Cluster::form_with(Setup { on_disk: true, ..Setup::of(3) }).await;
     for n in 0..40 {
         let key = format!("k{n}");
         let token = token_of(&cluster.ask(n % 3, claim(&key, 1, 0)).await);
