@@ -166,3 +166,52 @@ impl Gathered {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(segment: u64) -> Located {
+        Located { segment, offset: 512, len: 56 }
+    }
+
+    fn gathered(purged: Option<u64>, indexes: &[u64]) -> Gathered {
+        let mut gathered = Gathered::default();
+        indexes.iter().for_each(|index| gathered.entry(LogPosition { term: 1, index: *index }, at(1), false));
+        if let Some(index) = purged {
+            gathered.purge(LogPosition { term: 1, index }, at(1));
+        }
+        gathered
+    }
+
+    #[test]
+    fn missing_entries_are_noticed_wherever_they_are() {
+        assert_eq!(gathered(None, &[]).gap(), None);
+        assert_eq!(gathered(None, &[3, 4, 5]).gap(), None);
+        assert_eq!(gathered(None, &[4, 5, 3]).gap(), None);
+        assert_eq!(gathered(None, &[3, 5]).gap(), Some(4));
+        assert_eq!(gathered(Some(2), &[1, 2, 3, 4]).gap(), None);
+        assert_eq!(gathered(Some(2), &[4, 5]).gap(), Some(3));
+        assert_eq!(gathered(Some(u64::MAX), &[4, 5]).gap(), None);
+        let group = &mut Mem::default();
+        assert!(gathered(None, &[3, 5]).fill(group, &Segments::default()).is_some());
+    }
+
+    #[test]
+    fn entries_that_contradict_each_other_are_noticed() {
+        let mut changed = gathered(None, &[3, 4]);
+        changed.entry(LogPosition { term: 2, index: 4 }, at(1), false);
+        assert_eq!(changed.conflict, Some(4));
+        let mut again = gathered(None, &[3, 4]);
+        again.entry(LogPosition { term: 1, index: 4 }, at(2), true);
+        assert_eq!((again.conflict, again.gap()), (None, None));
+        let mut behind = gathered(Some(3), &[3, 4]);
+        behind.entry(LogPosition { term: 1, index: 2 }, at(2), true);
+        assert_eq!(behind.conflict, None);
+        behind.entry(LogPosition { term: 1, index: 2 }, at(2), false);
+        assert_eq!(behind.conflict, Some(2));
+        let mut impossible = gathered(None, &[]);
+        impossible.entry(LogPosition { term: 1, index: u64::MAX }, at(1), false);
+        assert_eq!(impossible.conflict, Some(u64::MAX));
+    }
+}
