@@ -273,3 +273,13 @@ fn a_snapshot_leaves_out_what_has_ended() {
     assert_eq!(counts.total(), settled(&all, now).len() as u64);
     assert_eq!(counts.in_doubt, 20);
 }
+
+#[test]
+fn a_record_that_fits_no_chunk_is_an_error_and_not_the_end() {
+    let mut replica = Home::memory(MemoryEngine::new(), SimDisk::new()).replica();
+    replica.apply(&batch(1, vec![claim(1, 1, 1_000), claim(2, 1, 1_000)]));
+    replica.apply(&batch(1, vec![complete(1, token(1, 0), &vec![1; CHUNK_BYTES_MAX], 1_000)]));
+    replica.sync();
+    let chunks: Vec<_> = replica.shard.view().expect("a view").chunks().collect();
+    assert!(matches!(chunks.last(), Some(Err(StoreError::Damaged { .. }))), "{chunks:?}");
+}

@@ -135,6 +135,9 @@ impl SnapshotChunks {
             chunk.extend_from_slice(&carried);
         }
         while let Some(row) = self.next_row()? {
+            if FRAME_BYTES + row.len() > CHUNK_BYTES_MAX {
+                return Err(StoreError::damaged("a stored record", "it is longer than any may be"));
+            }
             if chunk.len() + row.len() > CHUNK_BYTES_MAX {
                 self.carried = Some(row);
                 return Ok(());
@@ -167,7 +170,8 @@ fn encode_row(key: &[u8], record: &hapax_core::Record) -> Vec<u8> {
     row.extend_from_slice(key);
     let start = row.len();
     encode_record_plain(record, &mut row);
-    let len = u32::try_from(row.len() - start).expect("a record has less than 1 MiB");
+    let len = u32::try_from(row.len() - start)
+        .expect("what was decoded within a bound of 4 MiB is not longer than 4 GiB");
     row[2..6].copy_from_slice(&len.to_le_bytes());
     row
 }
