@@ -75,7 +75,8 @@ impl Plan {
                 nodes: self.numbers().map(peer).collect(),
             },
             storage: StorageSection { engine: self.engine, ..StorageSection::default() },
-            timing: TimingSection::default(),
+            // All nodes stop at once here: the last ones find nobody to hand over to.
+            timing: TimingSection { shutdown_ms: 2_000, ..TimingSection::default() },
             limits: LimitsSection::default(),
             http: HttpSection { listen: own.http.to_string(), ..HttpSection::default() },
             log: LogSection::default(),

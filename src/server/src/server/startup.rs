@@ -96,9 +96,11 @@ impl Running {
         health.stopping(Arc::clone(&node));
         port.drain();
         let left = || deadline.saturating_duration_since(Instant::now());
-        let still_led = node.hand_over(left() / 2).await;
-        if still_led > 0 {
-            tracing::warn!(shards = still_led, "nobody took these leaderships over in time");
+        if config.replication() > 1 {
+            let still_led = node.hand_over(left() / 2).await;
+            if still_led > 0 {
+                tracing::warn!(shards = still_led, "nobody took these leaderships over in time");
+            }
         }
         let in_flight = port.drained(left() / 2).await;
         if in_flight > 0 {
