@@ -32,6 +32,10 @@ pub enum Anomaly {
 }
 
 impl Anomaly {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::GroupRebuilt, Self::RecordsWiped, Self::Quarantined, Self::JumpHeld, Self::DigestDiffers];
+
     /// The stable name.
     #[must_use]
     pub fn name(self) -> &'static str {

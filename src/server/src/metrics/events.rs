@@ -26,6 +26,8 @@ const EVENTS: [&str; 14] = [
 
 /// Currencies that have a counter of their own.
 const CURRENCIES: usize = 32;
+/// The label of all others.
+const OTHER: &str = "other";
 
 /// What the protocol met and prevented.
 pub struct Events {
@@ -52,6 +54,7 @@ impl Events {
             ),
             &["currency"],
         )?;
+        prevented_value.with_label_values(&[OTHER]);
         registry.register(Box::new(events.clone()))?;
         registry.register(Box::new(prevented_runs.clone()))?;
         registry.register(Box::new(prevented_value.clone()))?;
@@ -88,7 +91,7 @@ impl Events {
         if !currencies.iter().any(|known| known.as_slice() == code.as_bytes()) {
             match <[u8; 3]>::try_from(code.as_bytes()) {
                 Ok(bytes) if currencies.len() < CURRENCIES => currencies.push(bytes),
-                _ => return "other".to_owned(),
+                _ => return OTHER.to_owned(),
             }
         }
         code

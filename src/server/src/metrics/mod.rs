@@ -17,7 +17,9 @@ pub use families::{Families, Kind};
 pub use node::of_node;
 pub use operations::Operations;
 
-use crate::anomaly::{Counts, Finding};
+use crate::anomaly::{Counts, Finding, Signal};
+use hapax_core::ErrorCode;
+use hapax_raft::observe::Anomaly;
 use prometheus::{Encoder as _, Gauge, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 /// All metrics of a node.
@@ -31,7 +33,7 @@ pub struct Metrics {
     proposed_entries: prometheus::IntCounter,
     proposed_commands: prometheus::IntCounter,
     connections: IntGaugeVec,
-    refused_connections: IntCounterVec,
+    closed: IntCounterVec,
     score: GaugeVec,
     unusual: GaugeVec,
 }
@@ -69,28 +71,41 @@ impl Metrics {
             &["kind"],
         )?;
         registry.register(Box::new(connections.clone()))?;
+        let anomalies =
+            counter_vec("hapax_node_anomalies_total", "Things that should not happen", &["what"])?;
+        let closed = counter_vec(
+            "hapax_connections_closed_total",
+            "Client connections that the node closed, by error code",
+            &["code"],
+        )?;
+        // From the start at zero: an increase from nothing is none, and no alert would see the first.
+        for what in Anomaly::ALL {
+            anomalies.with_label_values(&[what.name()]);
+        }
+        for code in ErrorCode::ALL {
+            closed.with_label_values(&[code.name()]);
+        }
+        let score = gauge_vec(
+            "hapax_anomaly_score",
+            "Standard deviations of the last bucket's share above its own history",
+            &["signal"],
+        )?;
+        let unusual =
+            gauge_vec("hapax_anomaly_active", "1 while the score is above the threshold", &["signal"])?;
+        for signal in Signal::ALL {
+            score.with_label_values(&[signal.name()]);
+            unusual.with_label_values(&[signal.name()]);
+        }
         Ok(Self {
             operations: Operations::new(&registry)?,
             events: Events::new(&registry)?,
-            anomalies: counter_vec("hapax_node_anomalies_total", "Things that should not happen", &["what"])?,
+            anomalies,
             proposed_entries: counter("hapax_proposed_entries_total", "Log entries proposed")?,
             proposed_commands: counter("hapax_proposed_commands_total", "Commands proposed in log entries")?,
             connections,
-            refused_connections: counter_vec(
-                "hapax_connections_closed_total",
-                "Client connections that the node closed, by error code",
-                &["code"],
-            )?,
-            score: gauge_vec(
-                "hapax_anomaly_score",
-                "Standard deviations of the last bucket's share above its own history",
-                &["signal"],
-            )?,
-            unusual: gauge_vec(
-                "hapax_anomaly_active",
-                "1 while the score is above the threshold",
-                &["signal"],
-            )?,
+            closed,
+            score,
+            unusual,
             registry,
         })
     }
@@ -114,7 +129,7 @@ impl Metrics {
 
     /// The node closed a client connection with this error code.
     pub fn closed(&self, code: &'static str) {
-        self.refused_connections.with_label_values(&[code]).inc();
+        self.closed.with_label_values(&[code]).inc();
     }
 
     /// The totals that the anomaly watch compares.

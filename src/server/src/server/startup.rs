@@ -55,26 +55,22 @@ impl Running {
         let metrics = Arc::new(Metrics::new(VERSION).context("metrics")?);
         let health = NodeHealth::new("opening the data directory");
         let http = tokio::spawn(serve_http(&config, ports.http, &metrics, &health));
-        let storage = open_storage(&config, &env, &disk).await?;
+        let storage = match open_storage(&config, &env, &disk).await {
+            Ok(storage) => storage,
+            Err(error) => {
+                http.abort();
+                return Err(error);
+            }
+        };
         if storage.wiped {
             Observer::anomaly(metrics.as_ref(), u32::MAX, Anomaly::RecordsWiped);
         }
-        let told = node_config(&config, storage.node());
-        let acceptor = PeerAcceptor::start(ports.peer, &told, env.clone());
-        let formed = tokio::select! {
-            formed = form(&config, &told, &acceptor, disk.as_ref(), &storage, &health) => Some(formed?),
-            () = stop.requested() => None,
-        };
-        let Some(layout) = formed else {
-            acceptor.stop();
+        let joined = join(&config, env, disk.as_ref(), ports.peer, &storage, &metrics, &health, &stop).await;
+        let Ok(Some(node)) = joined else {
             http.abort();
             storage.close().await?;
-            return Ok(None);
+            return joined.map(|_| None);
         };
-        check_layout(&config, &layout)?;
-        let observer: Arc<dyn Observer> = Arc::<Metrics>::clone(&metrics);
-        let (log, records) = (storage.log.clone(), storage.records.clone());
-        let node = Node::start(told, env, layout, log, records, acceptor, observer)?;
         health.running(Arc::clone(&node));
         let service = Arc::new(NodeService(Arc::clone(&node)));
         let port =
@@ -139,6 +135,37 @@ fn serve_http(
 async fn open_storage(config: &Config, env: &Env, disk: &Arc<dyn Disk>) -> anyhow::Result<Storage> {
     let (config, env, disk) = (config.clone(), env.clone(), Arc::clone(disk));
     tokio::task::spawn_blocking(move || Storage::open(&config, &env, &disk)).await?
+}
+
+/// Forms or joins the cluster and starts the replicas; none when told to stop before that.
+#[expect(clippy::too_many_arguments, reason = "everything that a node lives in, handed on once")]
+async fn join(
+    config: &Config,
+    env: Env,
+    disk: &dyn Disk,
+    listener: TcpListener,
+    storage: &Storage,
+    metrics: &Arc<Metrics>,
+    health: &NodeHealth,
+    stop: &Stop,
+) -> anyhow::Result<Option<Arc<Node>>> {
+    let told = node_config(config, storage.node());
+    let acceptor = PeerAcceptor::start(listener, &told, env.clone());
+    let formed = tokio::select! {
+        formed = form(config, &told, &acceptor, disk, storage, health) => formed.map(Some),
+        () = stop.requested() => Ok(None),
+    };
+    let checked = formed.and_then(|layout| {
+        layout.as_ref().map_or(Ok(()), |layout| check_layout(config, layout))?;
+        Ok(layout)
+    });
+    let Ok(Some(layout)) = checked else {
+        acceptor.stop();
+        return checked.map(|_| None);
+    };
+    let observer: Arc<dyn Observer> = Arc::<Metrics>::clone(metrics);
+    let (log, records) = (storage.log.clone(), storage.records.clone());
+    Ok(Some(Node::start(told, env, layout, log, records, acceptor, observer)?))
 }
 
 async fn form(

@@ -11,8 +11,7 @@ use hapax_core::{
 use serde_json::json;
 
 fn answer(reply: Reply) -> Answer {
-    let witness =
-        Witness { shard: 3, index: 17, position: 2, time: LogTime(1000), basis: Basis::Applied };
+    let witness = Witness { shard: 3, index: 17, position: 2, time: LogTime(1000), basis: Basis::Applied };
     Answer { reply, witness: Some(witness) }
 }
 
