@@ -101,6 +101,12 @@ impl Ledger {
         }
     }
 
+    /// Keys that anybody was told about.
+    #[must_use]
+    pub fn keys(&self) -> u32 {
+        u32::try_from(self.entries.lock().len()).unwrap_or(u32::MAX)
+    }
+
     /// Whether each of `keys` keys was granted once, acknowledged, and handed to every other caller.
     ///
     /// # Errors

@@ -25,6 +25,9 @@ const WAIT: Duration = Duration::from_secs(20);
 /// The pause after an error.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Calls that may still be taken after a load was ended early; more than there are workers.
+const LEEWAY: u32 = 1000;
+
 /// A load.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
@@ -39,14 +42,35 @@ pub struct Load {
 }
 
 /// How far a load has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
     taken: AtomicU32,
+    /// Rounded up to whole keys: where the load ends early.
+    over: AtomicU32,
     done: AtomicU32,
     errors: AtomicU32,
 }
 
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            taken: AtomicU32::new(0),
+            over: AtomicU32::new(u32::MAX),
+            done: AtomicU32::new(0),
+            errors: AtomicU32::new(0),
+        }
+    }
+}
+
 impl Progress {
+    /// Ends the load early: keys that were begun are finished, by all their callers.
+    pub fn no_more(&self, copies: u32) {
+        let taken = self.taken.load(Ordering::Acquire);
+        // Somebody may take a call meanwhile; a whole key more is room for all workers' next ones.
+        let over = (taken + LEEWAY).div_ceil(copies) * copies;
+        self.over.store(over, Ordering::Release);
+    }
+
     /// Calls that ended with a result.
     #[must_use]
     pub fn done(&self) -> u32 {
@@ -94,7 +118,7 @@ impl Load {
 async fn work(load: Load, client: Client, ledger: Arc<Ledger>, progress: Arc<Progress>) -> Result<()> {
     loop {
         let call = progress.taken.fetch_add(1, Ordering::AcqRel);
-        if call >= load.calls() {
+        if call >= load.calls().min(progress.over.load(Ordering::Acquire)) {
             return Ok(());
         }
         once(call / load.copies, &client, &ledger, &progress).await?;

@@ -44,6 +44,12 @@ impl NodeProcess {
         Ok(Self { child, _pipe: pipe })
     }
 
+    /// The process's id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL, and waits until the process is gone.
     ///
     /// # Errors

@@ -1,0 +1,97 @@
+//! Graceful stops: leaders are handed over first, and a rolling restart under load loses nothing.
+
+use anyhow::{Context as _, Result, ensure};
+use hapax_client::Client;
+use hapax_tests::ledger::{Ledger, replicas_agree};
+use hapax_tests::load::{Load, Progress};
+use hapax_tests::{Spec, TestCluster, program, until};
+use hapax_wire::status::ShardRole;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const SHARDS: usize = 16;
+/// How long leaders may take to be spread evenly again.
+const SPREAD_WITHIN: Duration = Duration::from_secs(60);
+
+/// How many shards each node leads, by name; an error where a node does not answer.
+async fn leads(client: &Client) -> Result<Vec<(String, usize)>, String> {
+    let mut leads = Vec::new();
+    for report in client.status().await {
+        let status = report.status.map_err(|error| format!("{}: {error}", report.name))?;
+        let led = status.shards.iter().filter(|shard| shard.role == ShardRole::Leader).count();
+        leads.push((report.name, led));
+    }
+    Ok(leads)
+}
+
+/// Waits until each node leads its share, give or take one.
+async fn spread(client: &Client) -> Result<()> {
+    until("leaders to be spread evenly", SPREAD_WITHIN, async || {
+        let leads = leads(client).await?;
+        let share = SHARDS / leads.len();
+        let even = leads.iter().all(|(_, led)| (share..=share + 1).contains(led));
+        let all = leads.iter().map(|(_, led)| led).sum::<usize>() == SHARDS;
+        if even && all { Ok(()) } else { Err(format!("{leads:?}")) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_under_load_loses_nothing_and_leaders_spread_again() -> Result<()> {
+    let mut cluster = TestCluster::start(program!(), Spec::nodes(3)).await?;
+    let client = cluster.client().await?;
+    spread(&client).await?;
+    let load = Load { keys: 100_000, copies: 3, workers: 32, within: Duration::from_secs(180) };
+    let (ledger, progress) = (Arc::new(Ledger::new("orders.place")), Arc::new(Progress::default()));
+    let running = tokio::spawn(load.run(vec![client.clone()], Arc::clone(&ledger), Arc::clone(&progress)));
+    for i in 0..cluster.len() {
+        let begun = (Instant::now(), progress.done());
+        let status = cluster.stop(i).await?;
+        ensure!(status.success(), "node {} ended with {status}", i + 1);
+        let stopped = (Instant::now(), progress.done());
+        cluster.launch(i)?;
+        cluster.ready(i).await?;
+        println!(
+            "node {} stopped in {:?}, {} calls done meanwhile; ready again in {:?}",
+            i + 1,
+            stopped.0 - begun.0,
+            stopped.1 - begun.1,
+            stopped.0.elapsed()
+        );
+        ensure!(!cluster.log(i).contains("nobody took these leaderships over"), "node {}", i + 1);
+        ensure!(cluster.log(i).contains("stopped"), "node {} did not say that it has stopped", i + 1);
+    }
+    ensure!(!running.is_finished(), "the load was over before the last restart");
+    progress.no_more(load.copies);
+    running.await??;
+    let keys = ledger.keys();
+    println!("{keys} keys; {} errors reached the workers", progress.errors());
+    ensure!(keys > 1000, "only {keys} keys under load");
+    ledger.check(keys, load.copies)?;
+    let read = ledger.check_on_every_node(&cluster).await?;
+    ensure!(read == 3 * usize::try_from(keys)?, "only {read} results were read back");
+    spread(&client).await?;
+    replicas_agree(&client, 3).await?;
+    cluster.finish()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_node_hands_its_leaders_over_before_it_goes() -> Result<()> {
+    let mut cluster = TestCluster::start(program!(), Spec::nodes(3)).await?;
+    let client = cluster.client().await?;
+    spread(&client).await?;
+    cluster.stop(1).await?;
+    // No election was waited for: the moment that the process is gone, others lead every shard.
+    let mut led = 0;
+    for report in client.status().await {
+        if let Ok(status) = report.status {
+            led += status.shards.iter().filter(|shard| shard.role == ShardRole::Leader).count();
+        }
+    }
+    ensure!(led == SHARDS, "{led} of {SHARDS} shards are led once the node is gone");
+    cluster.launch(1)?;
+    cluster.ready(1).await?;
+    spread(&client).await.context("after the restart")?;
+    cluster.finish()
+}
