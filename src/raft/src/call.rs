@@ -3,6 +3,7 @@
 use hapax_core::{Answer, Principal, Request};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
 
 /// Marks of calls that were given up, kept for one connection: more than may be in flight on it.
 const CANCELLED_MAX: usize = 2 * hapax_wire::limits::IN_FLIGHT;
@@ -31,6 +32,8 @@ pub struct Caller {
     sink: Box<dyn ReplySink>,
     open: Arc<AtomicBool>,
     cancelled: parking_lot::Mutex<std::collections::HashSet<u64>>,
+    /// Told when somebody gives up.
+    changes: watch::Sender<()>,
 }
 
 impl Caller {
@@ -48,6 +51,7 @@ impl Caller {
             sink,
             open,
             cancelled: parking_lot::Mutex::default(),
+            changes: watch::Sender::new(()),
         })
     }
 
@@ -60,6 +64,7 @@ impl Caller {
     /// Marks the connection as gone: waiting calls of it are never granted.
     pub fn close(&self) {
         self.open.store(false, Ordering::Release);
+        self.changes.send_replace(());
     }
 
     /// Marks one call as given up by its caller. The mark is taken away when the call is answered;
@@ -70,6 +75,14 @@ impl Caller {
             cancelled.clear();
         }
         cancelled.insert(id);
+        drop(cancelled);
+        self.changes.send_replace(());
+    }
+
+    /// Told whenever [`Caller::wants`] may have changed for a call.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Whether somebody still waits for the reply of this call.

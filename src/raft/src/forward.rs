@@ -7,13 +7,13 @@
 use crate::call::{Call, Caller};
 use crate::ids::NodeId;
 use crate::node::Node;
-use crate::peer::link::LinkError;
+use crate::peer::link::{ForwardNumber, LinkError};
 use hapax_core::{Answer, ErrorCode, Refusal, Reply, Request};
 use hapax_wire::peer::{Forward, Forwarded};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 /// Calls in one message.
 const CALLS: usize = 256;
@@ -25,6 +25,8 @@ struct Out {
     request: Request,
     deadline: Instant,
     redirected: bool,
+    /// The other node was told that its caller is gone.
+    cancelled: bool,
 }
 
 /// Passes calls on to `to`, and their answers back to `caller`.
@@ -40,7 +42,7 @@ pub(crate) fn forward(node: &Arc<Node>, to: NodeId, calls: Vec<Call>, caller: Ar
         }
         bytes += size;
         let deadline = arrived + Duration::from_millis(u64::from(call.deadline_ms));
-        out.insert(call.id, Out { request: call.request, deadline, redirected: false });
+        out.insert(call.id, Out { request: call.request, deadline, redirected: false, cancelled: false });
     }
     start(node, to, out, &caller, bytes);
 }
@@ -63,33 +65,57 @@ async fn pass_on(node: Arc<Node>, to: NodeId, mut out: HashMap<u64, Out>, caller
         principal: caller.principal().clone(),
     });
     let body = Forward { hops: 0, calls: calls.collect(), malformed: Vec::new() };
+    let mut changes = caller.changes();
     let sent = match node.context().links.get(to) {
         Some(link) => link.forward(body, bytes),
         None => Err(LinkError::Down),
     };
-    let mut replies = match sent {
+    let (mut replies, number) = match sent {
         Ok(replies) => replies,
         Err(error) => {
             return refuse(&caller, out, &Refusal::definite(ErrorCode::Unavailable, error.to_string()));
         }
     };
     while let Some(earliest) = out.values().map(|call| call.deadline).min() {
-        match timeout_at(earliest, replies.recv()).await {
-            Ok(Some(answers)) => {
-                let answers = answers.answers.into_iter().map(|answer| (answer.id, answer.answer));
-                deliver(&node, to, &caller, &mut out, answers.collect());
-            }
-            Ok(None) => {
-                let why = "the connection to the leader broke before its answer came";
-                return refuse(&caller, out, &Refusal::indefinite(ErrorCode::Unavailable, why));
-            }
-            Err(_) => {
+        tell_gone(&node, to, &caller, &mut out, &number);
+        tokio::select! {
+            answers = replies.recv() => match answers {
+                Some(answers) => {
+                    let answers = answers.answers.into_iter().map(|answer| (answer.id, answer.answer));
+                    deliver(&node, to, &caller, &mut out, answers.collect());
+                }
+                None => {
+                    let why = "the connection to the leader broke before its answer came";
+                    return refuse(&caller, out, &Refusal::indefinite(ErrorCode::Unavailable, why));
+                }
+            },
+            // The sender is the caller, which is held here.
+            _ = changes.changed() => {}
+            () = sleep_until(earliest) => {
                 let now = Instant::now();
                 let late = out.extract_if(|_, call| call.deadline <= now).collect();
                 let why = "the leader did not answer before the deadline";
                 refuse(&caller, late, &Refusal::indefinite(ErrorCode::Deadline, why));
             }
         }
+    }
+}
+
+/// Tells the other node about callers that are gone, each once.
+fn tell_gone(
+    node: &Node,
+    to: NodeId,
+    caller: &Caller,
+    out: &mut HashMap<u64, Out>,
+    number: &ForwardNumber,
+) {
+    let mut gone = Vec::new();
+    for (id, call) in out.iter_mut().filter(|(id, call)| !call.cancelled && !caller.wants(**id)) {
+        call.cancelled = true;
+        gone.push(*id);
+    }
+    if let (false, Some(link)) = (gone.is_empty(), node.context().links.get(to)) {
+        link.cancel_forward(number, gone);
     }
 }
 
@@ -108,7 +134,8 @@ fn deliver(
         match redirect(&answer) {
             Some(leader) if leader != from && !call.redirected => {
                 node.note_leader(call.request.ask.shard(node.context().shards), leader);
-                again.entry(leader).or_default().insert(id, Out { redirected: true, ..call });
+                let call = Out { redirected: true, cancelled: false, ..call };
+                again.entry(leader).or_default().insert(id, call);
             }
             _ => done.push((id, answer)),
         }

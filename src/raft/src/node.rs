@@ -10,6 +10,7 @@ use crate::env::Env;
 use crate::group::Group;
 use crate::group::maintain::is_caught_up;
 use crate::group::open::OpenError;
+use crate::group::shard::Shard;
 use crate::ids::{NodeId, ReplicaId};
 use crate::layout::Layout;
 use crate::observe::{Anomaly, Observer};
@@ -68,6 +69,8 @@ struct Slot {
     running: RwLock<Option<Arc<Group>>>,
     /// Why it does not run.
     trouble: Mutex<Option<String>>,
+    /// What it was when it stopped because its digest differs: the others must still learn of that.
+    halted: Mutex<Option<Arc<Shard>>>,
 }
 
 /// A running node.
@@ -280,6 +283,14 @@ impl Node {
         slot.running.read().clone()
     }
 
+    /// What applied state a replica of this node has, or had when it was stopped for its digest.
+    #[must_use]
+    pub(crate) fn applied_of(&self, shard: u32) -> Option<Arc<Shard>> {
+        let slot = self.slots.get(&shard)?;
+        let running = slot.running.read().as_ref().map(|group| Arc::clone(group.shard()));
+        running.or_else(|| slot.halted.lock().clone())
+    }
+
     /// All running replicas, by shard.
     #[must_use]
     pub fn groups(&self) -> Vec<Arc<Group>> {
@@ -430,7 +441,12 @@ impl Node {
 
 impl Slot {
     fn new(placement: Placement) -> Arc<Self> {
-        Arc::new(Self { placement, running: RwLock::new(None), trouble: Mutex::new(None) })
+        Arc::new(Self {
+            placement,
+            running: RwLock::new(None),
+            trouble: Mutex::new(None),
+            halted: Mutex::new(None),
+        })
     }
 }
 
@@ -465,6 +481,7 @@ async fn supervise(node: Weak<Node>, slot: Arc<Slot>, mut stop: Stopping) {
                 let Some(died) = died else { return };
                 if group.shard().differs.is_up() {
                     tracing::error!(shard = slot.placement.shard, "the replica stays stopped");
+                    *slot.halted.lock() = Some(Arc::clone(group.shard()));
                     *slot.trouble.lock() = Some(died);
                     return;
                 }

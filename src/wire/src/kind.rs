@@ -79,3 +79,5 @@ pub const SNAPSHOT_ASK: u8 = 87;
 pub const DIGESTS_ASK: u8 = 88;
 /// Peers: the digests.
 pub const DIGESTS: u8 = 89;
+/// Peers: callers of forwarded operations are gone.
+pub const FORWARD_CANCEL: u8 = 90;

@@ -1,7 +1,8 @@
 //! Compares the digests of this node's replicas with those of their peers, all the time.
 //!
 //! Each replica judges itself: one that differs from a majority raises its `differs` flag, and is
-//! stopped and not started again; where no majority agrees, every replica does so. A difference
+//! stopped and not started again (it still tells its digests, so that the others can judge); where
+//! no majority agrees, every replica does so. A difference
 //! that a silent member may decide is waited for, but not for ever: after [`PATIENCE`] the replicas
 //! that differ stop too, since one of them is wrong and nobody knows which.
 
@@ -13,7 +14,7 @@ use crate::node::Node;
 use crate::observe::Anomaly;
 use crate::stop::Stopping;
 use futures_util::future::join_all;
-use hapax_wire::peer::{Digests, DigestsAsk, DigestsOf, PeerBody, ShardDigests};
+use hapax_wire::peer::{DigestPoint, Digests, DigestsAsk, DigestsOf, PeerBody, ShardDigests};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -122,16 +123,15 @@ fn judge_group(
 /// What this node's replicas remember of the places asked about.
 #[must_use]
 pub fn answer(node: &Node, ask: &DigestsAsk) -> Digests {
-    let groups = node.groups();
     let of = |asked: &DigestsOf| {
-        let group = groups.iter().find(|group| group.placement().shard == asked.shard)?;
-        let applied = group.shard().applied.lock();
+        let shard = node.applied_of(asked.shard)?;
+        let applied = shard.applied.lock();
         let point = |index: &u64| {
             let digest = applied.digests.at(*index)?;
-            Some(hapax_wire::peer::DigestPoint { index: *index, digest })
+            Some(DigestPoint { index: *index, digest })
         };
         let points = asked.indexes.iter().filter_map(point).collect();
-        Some(ShardDigests { shard: asked.shard, replica: group.placement().replica.as_u64(), points })
+        Some(ShardDigests { shard: asked.shard, replica: shard.replica.as_u64(), points })
     };
     Digests { shards: ask.shards.iter().filter_map(of).collect() }
 }

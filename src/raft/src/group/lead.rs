@@ -1,9 +1,10 @@
 //! From an election won to a leader that may stamp, and back.
 //!
 //! A new leader first has everything applied that was committed before it, then sets its clock:
-//! from its own last entry where it received one in this process's life, else from what its peers
-//! know, else, when a quorum has been down since the last entry, by a cold start from the median
-//! wall clock. Only then does it propose, and its first entry is a tick.
+//! from its own last entry where it received one in this process's life, or from what its peers
+//! know where that is later (it may have caught up just now, on entries of long ago); where nobody
+//! knows, since a quorum has been down since the last entry, by a cold start from the median wall
+//! clock. Only then does it propose, and its first entry is a tick.
 
 use crate::context::{Context, Placement};
 use crate::group::RaftGroup;
@@ -22,6 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
+/// How long a new leader that has a clock asks whether another's is ahead.
+const CATCH_UP: Duration = Duration::from_millis(200);
 /// The pause between attempts to set the clock.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -100,15 +103,18 @@ async fn take_over(
 
 /// Sets the clock where that is possible now.
 async fn set_clock(context: &Context, placement: &Placement, shard: &Shard) -> bool {
-    if shard.clock.lock().anchor().is_some() {
-        return true;
-    }
+    let has_heard = shard.clock.lock().anchor().is_some();
+    let within = Duration::from_millis(context.config.timing.rpc_ms);
+    let within = if has_heard { within.min(CATCH_UP) } else { within };
     let asked = placement.members.iter().filter(|member| **member != placement.replica);
-    let answers = join_all(asked.map(|member| ask_time(context, placement.shard, *member))).await;
+    let answers = join_all(asked.map(|member| ask_time(context, placement.shard, *member, within))).await;
     let boot_ms = shard.env.clock.boot_ms();
     let heard: Vec<Option<LogTime>> = answers.into_iter().flatten().collect();
     if let Some(latest) = heard.iter().flatten().max() {
         shard.clock.lock().heard(*latest, boot_ms);
+        return true;
+    }
+    if has_heard {
         return true;
     }
     // This replica has none either: are they a quorum that has none?
@@ -136,9 +142,13 @@ async fn set_clock(context: &Context, placement: &Placement, shard: &Shard) -> b
 }
 
 /// What a peer knows of the shard's log time; `None` when it did not answer.
-async fn ask_time(context: &Context, shard: u32, member: ReplicaId) -> Option<Option<LogTime>> {
+async fn ask_time(
+    context: &Context,
+    shard: u32,
+    member: ReplicaId,
+    within: Duration,
+) -> Option<Option<LogTime>> {
     let link = context.links.get(member.node())?;
-    let within = Duration::from_millis(context.config.timing.rpc_ms);
     let sent_boot_ms = context.env.clock.boot_ms();
     let reply = link.ask(Clock { shards: vec![shard] }, 64, within).await.ok()?;
     let PeerBody::ClockReply(reply) = reply else { return None };

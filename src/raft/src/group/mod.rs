@@ -157,6 +157,10 @@ fn raft_config(context: &Context, shard: u32) -> Config {
         // The record store is flushed lazily: a leader that comes back must be elected again.
         enable_leader_restore: Some(false),
         enable_pre_vote: Some(true),
+        // A follower that lost what it had confirmed (all of its log's end destroyed, say, which looks
+        // like a torn write) must not take the leader down with it. In debug builds openraft's
+        // assertion stands, so that tests find a log that loses what it synced.
+        allow_log_reversion: Some(!cfg!(debug_assertions)),
         quorum_loss_probe_interval: Some(timing.election_max_ms),
         backoff: "50ms".to_owned(),
         ..Config::default()

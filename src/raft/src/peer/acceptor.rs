@@ -156,7 +156,7 @@ impl PeerAcceptor {
             Ok(version) => version,
             Err(refusal) => return self.turn_away(stream, refusal).await,
         };
-        if hello.cluster.is_some_and(|cluster| cluster != self.me.cluster) {
+        if hello.cluster != Some(self.me.cluster) {
             let refusal = Refusal::definite(ErrorCode::WrongCluster, "this node belongs to another cluster");
             return self.turn_away(stream, refusal).await;
         }

@@ -10,13 +10,13 @@ use crate::peer::connection::{Introduction, dial, next_frame};
 use bytes::BytesMut;
 use hapax_wire::Decoder;
 use hapax_wire::peer::{
-    AppendOutcome, Beat, BeatReplies, Beats, Channel, ForwardReplies, PeerBody, PeerFrame,
+    AppendOutcome, Beat, BeatReplies, Beats, Channel, ForwardCancel, ForwardReplies, PeerBody, PeerFrame,
 };
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -74,15 +74,19 @@ impl LinkError {
 pub type BeatReply = oneshot::Receiver<Result<AppendOutcome, LinkError>>;
 /// The replies to forwarded calls; the channel closes when the link breaks.
 pub type ForwardStream = mpsc::UnboundedReceiver<ForwardReplies>;
+/// The number under which a forwarded message left; 0 until then.
+pub type ForwardNumber = Arc<AtomicU64>;
 
 enum Outgoing {
     Request { body: PeerBody, size: usize, reply: Waiting },
+    /// Callers of a message that was forwarded are gone.
+    Cancel { number: ForwardNumber, ids: Vec<u64>, size: usize },
     Beat { beat: Beat, reply: oneshot::Sender<Result<AppendOutcome, LinkError>> },
 }
 
 enum Waiting {
     One(oneshot::Sender<Result<PeerBody, LinkError>>),
-    Forward { left: usize, replies: mpsc::UnboundedSender<ForwardReplies> },
+    Forward { left: usize, replies: mpsc::UnboundedSender<ForwardReplies>, number: ForwardNumber },
     Beats(Vec<(Beat, oneshot::Sender<Result<AppendOutcome, LinkError>>)>),
 }
 
@@ -194,11 +198,23 @@ impl PeerLink {
     ///
     /// # Errors
     /// As [`PeerLink::send`].
-    pub fn forward(&self, body: hapax_wire::peer::Forward, size: usize) -> Result<ForwardStream, LinkError> {
+    pub fn forward(
+        &self,
+        body: hapax_wire::peer::Forward,
+        size: usize,
+    ) -> Result<(ForwardStream, ForwardNumber), LinkError> {
         let (replies, receiver) = mpsc::unbounded_channel();
-        let reply = Waiting::Forward { left: body.calls.len(), replies };
+        let number = ForwardNumber::default();
+        let reply = Waiting::Forward { left: body.calls.len(), replies, number: Arc::clone(&number) };
         self.queue(Outgoing::Request { body: body.into(), size, reply }, size)?;
-        Ok(receiver)
+        Ok((receiver, number))
+    }
+
+    /// Tells the peer that callers of a forwarded message are gone. Where the message did not get
+    /// through, or the connection has broken since, there is nobody to tell.
+    pub fn cancel_forward(&self, number: &ForwardNumber, ids: Vec<u64>) {
+        let size = BEAT_BYTES + 8 * ids.len();
+        let _nobody_to_tell = self.queue(Outgoing::Cancel { number: Arc::clone(number), ids, size }, size);
     }
 
     fn queue(&self, outgoing: Outgoing, size: usize) -> Result<(), LinkError> {
@@ -231,12 +247,14 @@ struct Keeper {
 impl Keeper {
     async fn run(self, mut outgoing: mpsc::UnboundedReceiver<Outgoing>) {
         let mut pause = RETRY_FIRST;
+        // Goes on from connection to connection, so that a number never means two messages.
+        let mut rpc = 0;
         loop {
             tokio::select! {
                 connected = dial(&self.addr, &self.me, Channel::Control, self.connect) => match connected {
                     Ok((stream, decoder, welcome)) if NodeId::from_u64(welcome.node) == self.peer => {
                         pause = RETRY_FIRST;
-                        if self.serve(stream, decoder, &mut outgoing).await.is_none() { return }
+                        if self.serve(stream, decoder, &mut outgoing, &mut rpc).await.is_none() { return }
                     }
                     Ok((_, _, welcome)) => {
                         let found = NodeId::from_u64(welcome.node);
@@ -272,6 +290,7 @@ impl Keeper {
                 self.queued_bytes.fetch_sub(size, Ordering::AcqRel);
                 reply.fail(error);
             }
+            Outgoing::Cancel { size, .. } => drop(self.queued_bytes.fetch_sub(size, Ordering::AcqRel)),
             Outgoing::Beat { reply, .. } => {
                 self.queued_bytes.fetch_sub(BEAT_BYTES, Ordering::AcqRel);
                 let _nobody_waits = reply.send(Err(error.clone()));
@@ -285,6 +304,7 @@ impl Keeper {
         stream: TcpStream,
         decoder: Decoder,
         outgoing: &mut mpsc::UnboundedReceiver<Outgoing>,
+        rpc: &mut u64,
     ) -> Option<()> {
         let waiting: WaitingMap = Arc::default();
         let (read, write) = tokio::io::split(stream);
@@ -292,7 +312,7 @@ impl Keeper {
         tracing::info!(peer = %self.peer, addr = %self.addr, "connected");
         let ended = tokio::select! {
             result = read_replies(read, decoder, &waiting) => Some(result),
-            result = self.write_requests(write, outgoing, &waiting) => result,
+            result = self.write_requests(write, outgoing, &waiting, rpc) => result,
         };
         self.up.store(false, Ordering::Release);
         for (_, reply) in waiting.lock().drain() {
@@ -309,21 +329,21 @@ impl Keeper {
         mut write: WriteHalf<TcpStream>,
         outgoing: &mut mpsc::UnboundedReceiver<Outgoing>,
         waiting: &WaitingMap,
+        rpc: &mut u64,
     ) -> Option<io::Result<()>> {
-        let mut rpc = 0;
         let mut out = BytesMut::new();
         loop {
             let first = outgoing.recv().await?;
             let mut beats = Vec::new();
-            self.encode(first, &mut rpc, &mut out, &mut beats, waiting);
+            self.encode(first, rpc, &mut out, &mut beats, waiting);
             for _ in 0..GATHER {
                 if out.len() >= GATHER_BYTES {
                     break;
                 }
                 let Ok(next) = outgoing.try_recv() else { break };
-                self.encode(next, &mut rpc, &mut out, &mut beats, waiting);
+                self.encode(next, rpc, &mut out, &mut beats, waiting);
             }
-            encode_beats(&mut rpc, &mut out, beats, waiting);
+            encode_beats(rpc, &mut out, beats, waiting);
             match timeout(WRITE, write.write_all_buf(&mut out)).await {
                 Ok(Ok(())) => out.clear(),
                 Ok(Err(error)) => return Some(Err(error)),
@@ -349,9 +369,19 @@ impl Keeper {
                 self.queued_bytes.fetch_sub(BEAT_BYTES, Ordering::AcqRel);
                 beats.push((beat, reply));
             }
+            Outgoing::Cancel { number, ids, size } => {
+                self.queued_bytes.fetch_sub(size, Ordering::AcqRel);
+                let frame = PeerFrame { rpc: number.load(Ordering::Relaxed), body: ForwardCancel { ids }.into() };
+                if let Err(fault) = frame.put(out) {
+                    tracing::error!(%fault, "a cancellation could not be written");
+                }
+            }
             Outgoing::Request { body, size, reply } => {
                 self.queued_bytes.fetch_sub(size, Ordering::AcqRel);
                 *rpc += 1;
+                if let Waiting::Forward { number, .. } = &reply {
+                    number.store(*rpc, Ordering::Relaxed);
+                }
                 match (PeerFrame { rpc: *rpc, body }).put(out) {
                     Ok(()) => insert(waiting, *rpc, reply),
                     Err(fault) => reply.fail(&LinkError::TooLarge(fault.to_string())),
@@ -407,11 +437,11 @@ async fn read_replies(
         match (waiting.remove(&reply.rpc), reply.body) {
             (Some(Waiting::One(sender)), body) => drop(sender.send(Ok(body))),
             (Some(Waiting::Beats(beats)), PeerBody::BeatReplies(replies)) => deliver_beats(beats, &replies),
-            (Some(Waiting::Forward { left, replies }), PeerBody::ForwardReplies(body)) => {
+            (Some(Waiting::Forward { left, replies, number }), PeerBody::ForwardReplies(body)) => {
                 let left = left.saturating_sub(body.answers.len());
                 let still_wanted = replies.send(body).is_ok();
                 if left > 0 && still_wanted {
-                    waiting.insert(reply.rpc, Waiting::Forward { left, replies });
+                    waiting.insert(reply.rpc, Waiting::Forward { left, replies, number });
                 }
             }
             (Some(other), _) => other.fail(&LinkError::Confused),

@@ -24,8 +24,9 @@ use hapax_wire::peer::{
 };
 use hapax_wire::{Decoder, Frame, MessageFault};
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -70,12 +71,13 @@ pub async fn serve_control(
     let (replies, queue) = mpsc::channel(REPLIES);
     let replies = Replies(replies);
     let open = Arc::new(AtomicBool::new(true));
+    let mut forwarded = Forwarders { open: Arc::clone(&open), callers: HashMap::new(), prune_at: PRUNE };
     let requests = async {
         let mut workers = AppendWorkers::new(replies.clone());
         loop {
             let frame = timeout(SILENCE, next_frame(&mut read, &mut decoder)).await;
             let Some(frame) = frame.map_err(|_| io::ErrorKind::TimedOut)?? else { return Ok(()) };
-            take_request(acceptor, &frame, from, &replies, &mut workers, &open).await;
+            take_request(acceptor, &frame, from, &replies, &mut workers, &mut forwarded).await;
         }
     };
     let result = tokio::select! {
@@ -175,7 +177,7 @@ async fn take_request(
     from: NodeId,
     replies: &Replies,
     workers: &mut AppendWorkers,
-    open: &Arc<AtomicBool>,
+    forwarded: &mut Forwarders,
 ) {
     let PeerFrame { rpc, body } = match PeerFrame::take(frame) {
         Ok(request) => request,
@@ -202,8 +204,9 @@ async fn take_request(
             let times = node.shard_times(&ask.shards);
             replies.send(rpc, ClockReply { wall_ms: acceptor.env().clock.wall_ms(), times });
         }
+        PeerBody::ForwardCancel(cancel) => forwarded.cancel(rpc, &cancel.ids),
         PeerBody::DigestsAsk(ask) => replies.send(rpc, crate::group::compare::answer(&node, &ask)),
-        PeerBody::Forward(forward) => take_forward(&node, rpc, forward, replies, open),
+        PeerBody::Forward(forward) => take_forward(&node, rpc, forward, replies, forwarded),
         PeerBody::PeerStatusAsk(_) => replies.send(rpc, PeerStatus { status: node.status() }),
         other => {
             tracing::debug!(peer = %from, kind = other.kind(), "a peer's message is of no use here");
@@ -289,7 +292,7 @@ fn take_forward(
     rpc: u64,
     forward: Forward,
     replies: &Replies,
-    open: &Arc<AtomicBool>,
+    forwarded: &mut Forwarders,
 ) {
     let refused: Vec<_> = forward
         .malformed
@@ -313,8 +316,39 @@ fn take_forward(
             .map(|call| Call { id: call.id, deadline_ms: call.deadline_ms, request: call.request })
             .collect();
         let sink = Box::new(ForwardSink { rpc, replies: replies.clone() });
-        let caller = Caller::sharing(principal, sink, Arc::clone(open));
+        let caller = Caller::sharing(principal, sink, Arc::clone(&forwarded.open));
+        forwarded.note(rpc, &caller);
         node.submit_here(share, &caller);
+    }
+}
+
+/// At so many noted messages, those that were answered are forgotten.
+const PRUNE: usize = 256;
+
+/// Who waits behind a peer's forwarded messages.
+struct Forwarders {
+    /// False once the connection has ended.
+    open: Arc<AtomicBool>,
+    /// The callers of each message; they live as long as a call of theirs is unanswered.
+    callers: HashMap<u64, Vec<Weak<Caller>>>,
+    prune_at: usize,
+}
+
+impl Forwarders {
+    fn note(&mut self, rpc: u64, caller: &Arc<Caller>) {
+        if self.callers.len() >= self.prune_at {
+            self.callers.retain(|_, callers| callers.iter().any(|caller| caller.strong_count() > 0));
+            self.prune_at = PRUNE.max(2 * self.callers.len());
+        }
+        self.callers.entry(rpc).or_default().push(Arc::downgrade(caller));
+    }
+
+    fn cancel(&self, rpc: u64, ids: &[u64]) {
+        let callers = self.callers.get(&rpc).into_iter().flatten().filter_map(Weak::upgrade);
+        for caller in callers {
+            // Ids are unique within the message: marks for calls of another caller do nothing.
+            ids.iter().for_each(|id| caller.cancel(*id));
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A frame between nodes: a request's number and one of the bodies.
 
 use super::{
-    Append, AppendReply, BeatReplies, Beats, Clock, ClockReply, Digests, DigestsAsk, Forward, ForwardReplies, PeerStatus,
+    Append, AppendReply, BeatReplies, Beats, Clock, ClockReply, Digests, DigestsAsk, Forward, ForwardCancel, ForwardReplies, PeerStatus,
     PeerStatusAsk, Refused, RosterAsk, RosterReply, SnapshotAsk, SnapshotChunk, SnapshotEnd, SnapshotOpen,
     SnapshotReply, Transfer, TransferReply, Vote, VoteReply,
 };
@@ -186,6 +186,8 @@ bodies! {
     TransferReply,
     /// Operations of clients for the leader.
     Forward,
+    /// Callers of some of them are gone.
+    ForwardCancel,
     /// The answers to them.
     ForwardReplies,
     /// Asks for the roster.

@@ -1,8 +1,8 @@
 //! Operations that a node passes on to the leader for clients that do not know it.
 
-use super::body::Body;
+use super::body::{Body, body};
 use crate::client::{Call, Malformed, put_call, take_call};
-use crate::codec::{BodyReader, BodyWriter};
+use crate::codec::{BodyReader, BodyWriter, fields};
 use crate::kind;
 use crate::limits::CALLS;
 use bincode::error::{DecodeError, EncodeError};
@@ -58,6 +58,17 @@ impl Body for Forward {
         Ok(taken)
     }
 }
+
+/// Nobody waits for these operations of the [`Forward`] with the same request number any more: a
+/// claim among them that is held back by `wait` must not be granted. They are still answered, and
+/// an unknown request or id is ignored. It has no reply of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForwardCancel {
+    /// Their ids; at most 1024.
+    pub ids: Vec<u64>,
+}
+fields!(ForwardCancel { ids: CALLS });
+body!(ForwardCancel, FORWARD_CANCEL);
 
 /// Answers to a [`Forward`]: one or more frames until every one of its calls is answered, so that a
 /// waiting claim does not hold up the others.

@@ -31,7 +31,7 @@ pub use body::{Body, PeerBody, PeerFrame, put};
 pub use clock::{Clock, ClockReply, ShardTime};
 pub use digests::{DigestPoint, Digests, DigestsAsk, DigestsOf, ShardDigests};
 pub use entry::Entry;
-pub use forward::{Forward, ForwardReplies, Forwarded, ForwardedAnswer};
+pub use forward::{Forward, ForwardCancel, ForwardReplies, Forwarded, ForwardedAnswer};
 pub use hello::{Channel, PeerHello};
 pub use refused::Refused;
 pub use roster::{Roster, RosterAsk, RosterNode, RosterReply, RosterShard};

@@ -22,7 +22,7 @@ use hapax_wire::client::{
 };
 use hapax_wire::peer::{
     Append, AppendOutcome, AppendReply, Ballot, Beat, BeatReplies, BeatReply, Beats, Channel, Clock,
-    ClockReply, Entry, Forward, ForwardReplies, Forwarded, ForwardedAnswer, PeerBody, PeerFrame, PeerHello,
+    ClockReply, Entry, Forward, ForwardCancel, ForwardReplies, Forwarded, ForwardedAnswer, PeerBody, PeerFrame, PeerHello,
     DigestPoint, Digests, DigestsAsk, DigestsOf, PeerStatus, PeerStatusAsk, PeerWelcome, Position, Refused, Roster, RosterAsk, RosterNode, RosterReply,
     RosterShard, ShardDigests, ShardTime, SnapshotAsk, SnapshotChunk, SnapshotEnd, SnapshotOpen, SnapshotReply, Transfer,
     TransferReply, Vote, VoteAnswer, VoteReply,
@@ -156,6 +156,7 @@ fn bodies() -> Vec<(&'static str, PeerBody)> {
         ("transfer_reply", TransferReply::Taken.into()),
         ("transfer_reply_gone", TransferReply::Gone.into()),
         ("forward", forward().into()),
+        ("forward_cancel", ForwardCancel { ids: vec![7, 8] }.into()),
         ("forward_replies", forward_replies().into()),
         ("roster_ask", RosterAsk { node: 1, name: "node-1".into(), roster: Some(roster()) }.into()),
         ("roster_reply", RosterReply { node: 2, name: "node-2".into(), roster: None }.into()),

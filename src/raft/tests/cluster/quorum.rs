@@ -1,0 +1,162 @@
+//! What happens while a quorum is missing, and to leaders and followers that are cut off.
+
+use crate::asks::{
+    Connection, answer, ask_all, ask_node, claim, claim_for, complete, get, is_definite, refusal_of, token_of,
+};
+use crate::harness::{Cluster, Setup};
+use hapax_core::{ErrorCode, Reply, StateKind};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+fn wired() -> Setup {
+    Setup { shards: 1, wired: true, ..Setup::of(3) }
+}
+
+/// How late an answer may be after its deadline.
+const SLACK: Duration = Duration::from_millis(700);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_quorum_every_call_is_refused_by_its_own_deadline_and_the_shard_comes_back() {
+    let mut cluster = Cluster::form_with(Setup { shards: 1, ..Setup::of(3) }).await;
+    let leader = cluster.leader_of(0).unwrap();
+    let token = token_of(&cluster.ask(leader, claim("held", 1, 0)).await);
+    for i in (0..3).filter(|i| *i != leader) {
+        cluster.cut_power(i, 7);
+    }
+    // A long call comes first: the short ones behind it must not wait for it.
+    let node = cluster.node(leader);
+    let connection = Connection::new();
+    let long = connection.send(node, vec![claim("new", 2, 0), get("held", 0)], 6_000);
+    sleep(Duration::from_millis(50)).await;
+    let started = Instant::now();
+    let mut answers = ask_all(node, vec![get("held", 0), claim("other", 4, 0), get("new", 0)], 1_000).await;
+    // In flight, commands on one address are answered by no read.
+    answers.extend(ask_all(node, vec![complete("held", token, "x"), claim("held", 3, 0)], 1_000).await);
+    assert!(started.elapsed() < Duration::from_secs(2) + SLACK, "{:?}", started.elapsed());
+    for (n, answer) in answers.iter().enumerate() {
+        let refusal = refusal_of(answer);
+        assert!(
+            matches!(refusal.code, ErrorCode::Unavailable | ErrorCode::Deadline | ErrorCode::NotLeader),
+            "call {n}: {refusal:?}"
+        );
+    }
+    for read in [&answers[0], &answers[2]] {
+        assert!(refusal_of(read).definite, "what was never proposed is definite: {read:?}");
+    }
+    for (_, receiver) in long {
+        refusal_of(&answer(receiver).await);
+    }
+    assert!(started.elapsed() < Duration::from_secs(6) + SLACK, "{:?}", started.elapsed());
+    for i in (0..3).filter(|i| *i != leader) {
+        cluster.start(i).await;
+    }
+    cluster.wait_ready().await;
+    match cluster.ask(leader, get("held", 0)).await.reply {
+        Reply::State(view) => assert!(matches!(view.state, StateKind::Claimed | StateKind::Completed)),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(cluster.ask(leader, claim("after", 5, 0)).await.reply, Reply::Granted(_)));
+    cluster.check_agreement().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definite_refusal_without_a_quorum_had_no_effect_and_an_open_one_is_called_so() {
+    let cluster = Cluster::form_with(wired()).await;
+    let leader = cluster.leader_of(0).unwrap();
+    cluster.isolate(leader, true);
+    let keys: Vec<String> = (0..20).map(|n| format!("k{n}")).collect();
+    let asks = keys.iter().map(|key| claim(key, 1, 0)).collect();
+    let answers = ask_all(cluster.node(leader), asks, 700).await;
+    cluster.wait("another leads", |cluster| (0..3).any(|i| i != leader && cluster.node(i).node.leads(0))).await;
+    let other = (0..3).find(|i| *i != leader && cluster.node(*i).node.leads(0)).unwrap();
+    let definite: Vec<bool> = answers.iter().map(|answer| refusal_of(answer).definite).collect();
+    assert!(definite.contains(&false), "what was proposed and not confirmed is open: {answers:?}");
+    cluster.isolate(leader, false);
+    cluster.wait_ready().await;
+    for (key, definite) in keys.iter().zip(definite) {
+        match cluster.ask(other, get(key, 0)).await.reply {
+            Reply::State(view) if definite => assert_eq!(view.state, StateKind::Absent, "{key}"),
+            Reply::State(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    cluster.check_agreement().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_never_grants_and_never_answers_a_read() {
+    let cluster = Cluster::form_with(wired()).await;
+    let old = cluster.leader_of(0).unwrap();
+    let token = token_of(&cluster.ask(old, claim_for("k", 1, 0, Some(60_000))).await);
+    cluster.isolate(old, true);
+    cluster.wait("another leads", |cluster| (0..3).any(|i| i != old && cluster.node(i).node.leads(0))).await;
+    let new = (0..3).find(|i| *i != old && cluster.node(*i).node.leads(0)).unwrap();
+    // The old one may still think that it leads: what it says now must not contradict the new one.
+    let completed = ask_node(cluster.node(new), complete("k", token, "new"), 10_000).await;
+    assert!(matches!(completed.reply, Reply::Completed(_)), "{completed:?}");
+    let fresh = ask_node(cluster.node(new), claim("fresh", 2, 0), 10_000).await;
+    assert!(matches!(fresh.reply, Reply::Granted(_)), "{fresh:?}");
+    let asks = vec![get("k", 0), claim("k", 3, 0), claim("fresh", 4, 0), claim("third", 5, 0), complete("k", token, "old")];
+    for _ in 0..3 {
+        for stale in ask_all(cluster.node(old), asks.clone(), 500).await {
+            refusal_of(&stale);
+        }
+    }
+    cluster.isolate(old, false);
+    cluster.wait_ready().await;
+    match cluster.ask(old, claim("k", 6, 0)).await.reply {
+        Reply::Replayed(replayed) => assert_eq!(replayed.result.as_slice(), b"new"),
+        other => panic!("{other:?}"),
+    }
+    cluster.check_agreement().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_comes_back_from_a_cut_does_not_disturb_its_leader() {
+    let cluster = Cluster::form_with(wired()).await;
+    let leader = cluster.leader_of(0).unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let term = cluster.replica(leader, 0).unwrap().term;
+    let away = (leader + 1) % 3;
+    for rounds in 0..2 {
+        // Once cut both ways, once able to hear and not to speak.
+        if rounds == 0 { cluster.isolate(away, true) } else { cluster.mute(away, true) }
+        let cut = Instant::now();
+        while cut.elapsed() < Duration::from_millis(2_500) {
+            let key = format!("{rounds}-{}", cut.elapsed().as_millis());
+            let granted = ask_node(cluster.node(leader), claim(&key, 1, 0), 5_000).await;
+            assert!(matches!(granted.reply, Reply::Granted(_)), "{granted:?}");
+            sleep(Duration::from_millis(50)).await;
+        }
+        if rounds == 0 { cluster.isolate(away, false) } else { cluster.mute(away, false) }
+        cluster
+            .wait("the follower has caught up", |cluster| {
+                let (here, there) = (cluster.replica(leader, 0).unwrap(), cluster.replica(away, 0).unwrap());
+                here.applied_index == there.applied_index && there.leader.is_some()
+            })
+            .await;
+        assert_eq!(cluster.leader_of(0), Some(leader));
+        assert_eq!(cluster.replica(leader, 0).unwrap().term, term, "its term did not move");
+    }
+    cluster.check_agreement().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_way_to_the_leader_is_cut_answers_by_the_deadline_of_each_forwarded_call() {
+    let cluster = Cluster::form_with(wired()).await;
+    let leader = cluster.leader_of(0).unwrap();
+    let far = (leader + 1) % 3;
+    cluster.isolate(leader, true);
+    let started = Instant::now();
+    let connection = Connection::new();
+    let long = connection.send(cluster.node(far), vec![claim("long", 1, 0)], 3_000).remove(0).1;
+    let short = connection.send(cluster.node(far), vec![claim("short", 2, 0)], 300).remove(0).1;
+    let short = answer(short).await;
+    assert!(started.elapsed() < Duration::from_millis(300) + SLACK, "{:?}", started.elapsed());
+    assert!(!refusal_of(&short).definite || is_definite(&short, ErrorCode::Unavailable), "{short:?}");
+    let long = answer(long).await;
+    assert!(started.elapsed() < Duration::from_secs(3) + SLACK, "{:?}", started.elapsed());
+    refusal_of(&long);
+    cluster.isolate(leader, false);
+    cluster.wait_ready().await;
+}

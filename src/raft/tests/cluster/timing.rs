@@ -1,0 +1,174 @@
+//! Log time: never back, at the right pace whatever one clock says, and jumping only at a cold start.
+
+use crate::asks::{Connection, answer, claim, claim_for, complete, token_of};
+use crate::harness::{Cluster, Setup};
+use hapax_core::{LogTime, Reply};
+use hapax_raft::observe::Anomaly;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+fn one_shard(nodes: usize) -> Setup {
+    Setup { shards: 1, ..Setup::of(nodes) }
+}
+
+/// The log time now, as a fresh entry shows it.
+async fn log_time(cluster: &Cluster, i: usize, key: &str) -> LogTime {
+    let answer = cluster.ask(i, claim(key, 77, 0)).await;
+    answer.witness.unwrap_or_else(|| panic!("{answer:?}")).time
+}
+
+fn set_walls(cluster: &Cluster, ms: i64) {
+    cluster.homes.iter().for_each(|home| home.clock.set_wall_offset(ms));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stamps_never_go_back_over_transfers_and_restarts_with_clocks_an_hour_apart() {
+    let mut cluster =
+        Cluster::form_with(Setup { wall_offsets_ms: vec![HOUR_MS, 0, -HOUR_MS], ..one_shard(3) }).await;
+    let started = Instant::now();
+    let first = log_time(&cluster, 0, "first").await;
+    let mut last = (0, first);
+    for round in 0..6 {
+        for n in 0..5 {
+            let answer = cluster.ask(n % 3, claim(&format!("{round}-{n}"), 1, 0)).await;
+            let witness = answer.witness.unwrap();
+            assert!(witness.index > last.0 && witness.time >= last.1, "{witness:?} after {last:?}");
+            last = (witness.index, witness.time);
+        }
+        let leader = cluster.leader_of(0).unwrap();
+        if round % 2 == 0 {
+            cluster.node(leader).node.hand_over(Duration::from_secs(10)).await;
+        } else {
+            cluster.cut_power(leader, round);
+            cluster.start(leader).await;
+        }
+        cluster.wait_ready().await;
+    }
+    let passed = last.1.0 - first.0;
+    let real = u64::try_from(started.elapsed().as_millis()).unwrap();
+    assert!(passed <= real * 106 / 100, "{passed} ms of log time in {real} ms");
+}
+
+/// How long a lease of 2 s lasts: at least, and at most.
+async fn lease_lasts(cluster: &Cluster, key: &str) -> (Duration, Duration) {
+    let sent = Instant::now();
+    token_of(&cluster.ask(0, claim_for(key, 1, 0, Some(2_000))).await);
+    let granted = Instant::now();
+    let waiter = Connection::new();
+    let next = waiter.send(cluster.node(0), vec![claim(key, 2, 20_000)], 30_000).remove(0).1;
+    token_of(&answer(next).await);
+    (granted.elapsed(), sent.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_wall_clock_moves_no_lease_by_more_than_5_percent() {
+    for offsets in [[HOUR_MS, 0, 0], [-HOUR_MS, 0, 0], [0, HOUR_MS, HOUR_MS], [0, -HOUR_MS, -HOUR_MS]] {
+        let cluster = Cluster::form_with(one_shard(3)).await;
+        assert_eq!(cluster.leader_of(0), Some(0), "the preferred one leads a new shard");
+        // What a clock shows moves on a running cluster, as a bad time server does it.
+        for (home, offset) in cluster.homes.iter().zip(offsets) {
+            home.clock.set_wall_offset(offset);
+        }
+        sleep(Duration::from_millis(1_200)).await;
+        let (at_least, at_most) = lease_lasts(&cluster, "k").await;
+        assert!(at_most >= Duration::from_millis(1_900), "{offsets:?}: {at_most:?}");
+        assert!(at_least <= Duration::from_millis(2_110 + 800), "{offsets:?}: {at_least:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wall_clocks_that_stand_still_and_boot_clocks_that_drift_do_not_stop_log_time() {
+    let cluster = Cluster::form_with(Setup { drifts_permille: vec![30, 0, -30], ..one_shard(3) }).await;
+    cluster.homes.iter().for_each(|home| home.clock.freeze_wall());
+    let (at_least, at_most) = lease_lasts(&cluster, "k").await;
+    // 3 % of drift and 5 % of slewing.
+    assert!(at_most >= Duration::from_millis(1_840), "{at_most:?}");
+    assert!(at_least <= Duration::from_millis(2_300 + 800), "{at_least:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarts_one_by_one_do_not_make_log_time_jump_and_a_cold_start_does() {
+    let mut cluster = Cluster::form_with(one_shard(3)).await;
+    token_of(&cluster.ask(0, claim_for("held", 1, 0, Some(600_000))).await);
+    set_walls(&cluster, 2 * HOUR_MS);
+    for i in 0..3 {
+        cluster.stop(i).await;
+        cluster.start(i).await;
+        cluster.wait_ready().await;
+        let reply = cluster.ask(i, claim("held", 2, 0)).await.reply;
+        assert!(matches!(reply, Reply::InFlight(_)), "after {i} restarted: {reply:?}");
+    }
+    for i in 0..3 {
+        cluster.stop(i).await;
+    }
+    for i in 0..3 {
+        cluster.start(i).await;
+    }
+    cluster.wait_ready().await;
+    let reply = cluster.ask(1, claim("held", 3, 0)).await.reply;
+    assert!(matches!(reply, Reply::Granted(_)), "all were down for two hours: {reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_majority_jumps_only_when_nobody_who_ran_can_be_asked() {
+    let mut cluster = Cluster::form_with(one_shard(3)).await;
+    token_of(&cluster.ask(0, claim_for("held", 1, 0, Some(600_000))).await);
+    set_walls(&cluster, 2 * HOUR_MS);
+    // One runs on and knows the time: the two that restart go on from there.
+    cluster.cut_power(0, 1);
+    cluster.cut_power(1, 2);
+    cluster.start(0).await;
+    cluster.start(1).await;
+    cluster.wait_ready().await;
+    let reply = cluster.ask(0, claim("held", 2, 0)).await.reply;
+    assert!(matches!(reply, Reply::InFlight(_)), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_jump_of_more_than_seven_days_is_held_and_alarmed() {
+    let mut cluster = Cluster::form_with(one_shard(1)).await;
+    token_of(&cluster.ask(0, claim_for("held", 1, 0, Some(600_000))).await);
+    cluster.stop(0).await;
+    set_walls(&cluster, 8 * DAY_MS);
+    cluster.start(0).await;
+    cluster.wait_ready().await;
+    let reply = cluster.ask(0, claim("held", 2, 0)).await.reply;
+    assert!(matches!(reply, Reply::InFlight(_)), "{reply:?}");
+    assert!(cluster.homes[0].observer.has(Anomaly::JumpHeld));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_caught_up_on_old_entries_is_not_behind_in_log_time() {
+    let mut cluster = Cluster::form_with(one_shard(3)).await;
+    cluster.stop(0).await;
+    cluster.wait("another leads", |cluster| cluster.leader_of(0).is_some()).await;
+    let before = log_time(&cluster, 1, "old").await;
+    let written = Instant::now();
+    sleep(Duration::from_secs(4)).await;
+    cluster.start(0).await;
+    cluster.wait("the preferred one leads again", |cluster| cluster.leader_of(0) == Some(0)).await;
+    let elapsed = u64::try_from(written.elapsed().as_millis()).unwrap();
+    let after = log_time(&cluster, 0, "new").await;
+    let passed = after.0 - before.0;
+    assert!(passed + 300 >= elapsed * 95 / 100, "{passed} ms of log time in {elapsed} ms");
+    assert!(passed <= elapsed * 106 / 100 + 500, "{passed} ms of log time in {elapsed} ms");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_shard_writes_nothing_and_its_time_goes_on() {
+    let cluster = Cluster::form_with(one_shard(3)).await;
+    let leader = cluster.leader_of(0).unwrap();
+    let token = token_of(&cluster.ask(leader, claim("k", 1, 0)).await);
+    cluster.ask(leader, complete("k", token, "x")).await;
+    let before = log_time(&cluster, leader, "a").await;
+    let started = Instant::now();
+    let index = cluster.replica(leader, 0).unwrap().last_index;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(cluster.replica(leader, 0).unwrap().last_index, index, "an idle shard writes nothing");
+    let after = log_time(&cluster, leader, "b").await;
+    let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap();
+    assert!(after.0 - before.0 >= 1_900 && after.0 - before.0 <= elapsed * 106 / 100 + 300);
+}
