@@ -28,8 +28,8 @@ mod values;
 use args::Globals;
 use clap::{Parser, Subcommand};
 use exit::Exit;
-use hapax_core::{Answer, Ask, Reply};
-use render::Screen;
+use hapax_core::{Answer, Ask, ErrorCode, Reply};
+use render::{Screen, Shown};
 use session::{Session, shown};
 use std::ffi::OsString;
 
@@ -101,6 +101,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 fn fail(screen: Screen, error: &anyhow::Error) -> Exit {
     let _closed = match error.downcast_ref::<hapax_client::Error>() {
         Some(error) => screen.error(&shown(error)),
+        // Found on this side, before anything was sent.
+        None if screen.json => {
+            let text = format!("{error:#}");
+            screen.error(&Shown { code: ErrorCode::Invalid, definite: true, text: &text, field: None })
+        }
         None => screen.err(&format!("error: {error:#}\n")),
     };
     Exit::Error

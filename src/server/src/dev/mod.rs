@@ -34,7 +34,12 @@ pub async fn run(plan: &Plan, reset: bool, ask_within: Duration, say: &dyn Fn(&s
     say(&format!("starting {} nodes in {}", plan.nodes, plan.dir.display()));
     let mut cluster = Cluster::start(plan, program, say)?;
     let ready = async {
-        let waited = tokio::time::timeout(READY_WITHIN, ready::all(plan, ask_within)).await;
+        // Shown on a terminal only.
+        let spinner = indicatif::ProgressBar::new_spinner();
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        let waits = |why| spinner.set_message(why);
+        let waited = tokio::time::timeout(READY_WITHIN, ready::all(plan, ask_within, &waits)).await;
+        spinner.finish_and_clear();
         match waited {
             Ok(()) => say(&plan.welcome()),
             Err(_) => say(&format!(

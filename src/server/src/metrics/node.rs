@@ -99,7 +99,12 @@ fn of_log(families: &mut Families, stats: &LogStats) {
     let counters = [
         ("hapax_log_writes_total", "Writes of the log: the batches of group commit", stats.writes),
         ("hapax_log_syncs_total", "Syncs of the log", stats.syncs),
-        ("hapax_log_entries_total", "Entries written; by syncs it is the batching", stats.entries),
+        ("hapax_log_marks_total", "Of the syncs, those without a record, when the log idles", stats.marks),
+        (
+            "hapax_log_entries_total",
+            "Entries written; by syncs with a record it is the batching",
+            stats.entries,
+        ),
         ("hapax_log_bytes_total", "Bytes written", stats.bytes),
         (
             "hapax_log_rewritten_bytes_total",
