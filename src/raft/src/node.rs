@@ -80,6 +80,8 @@ pub struct Node {
     slots: BTreeMap<u32, Arc<Slot>>,
     /// Who leads shards of which this node has no replica, as others have told.
     told: Arc<Mutex<HashMap<u32, NodeId>>>,
+    /// Counts the times that a node asked for a shard turned out not to lead it.
+    turn: AtomicUsize,
     acceptor: Arc<PeerAcceptor>,
     table_changes: watch::Sender<u64>,
     /// The tasks that keep the replicas running; each stops its own at the end.
@@ -138,6 +140,7 @@ impl Node {
                 layout,
                 slots,
                 told,
+                turn: AtomicUsize::new(0),
                 acceptor,
                 table_changes: watch::Sender::new(0),
                 supervisors: Mutex::default(),
@@ -173,11 +176,11 @@ impl Node {
             let shard = call.request.ask.shard(self.context.shards);
             if shard >= self.context.shards {
                 let invalid = hapax_core::Invalid::new("shard", "there is no such shard");
-                self.answer_now(caller, call.id, Reply::Error(invalid.into()));
+                self.answer_now(caller, shard, &call, Reply::Error(invalid.into()));
             } else if let Some(answer) = self.stale_answer(shard, &call) {
-                caller.deliver(vec![(call.id, answer)]);
+                self.deliver_now(caller, shard, &call, answer);
             } else if self.leads(shard) || !may_forward {
-                if let Some(pending) = self.resolve(call, caller) {
+                if let Some(pending) = self.resolve(shard, call, caller) {
                     local.entry(shard).or_default().push(pending);
                 }
             } else {
@@ -185,7 +188,7 @@ impl Node {
                     Some(node) if node != self.context.config.node => {
                         remote.entry(node).or_default().push(call)
                     }
-                    _ => self.answer_now(caller, call.id, Reply::Error(no_leader())),
+                    _ => self.answer_now(caller, shard, &call, Reply::Error(no_leader())),
                 }
             }
         }
@@ -198,7 +201,7 @@ impl Node {
     }
 
     /// Resolves a request by policy; answers it at once where that suffices.
-    fn resolve(&self, call: Call, caller: &Arc<Caller>) -> Option<Pending> {
+    fn resolve(&self, shard: u32, call: Call, caller: &Arc<Caller>) -> Option<Pending> {
         let arrived = Instant::now();
         let deadline = arrived + Duration::from_millis(u64::from(call.deadline_ms));
         let verb = call.request.ask.name();
@@ -212,11 +215,11 @@ impl Node {
             }
             Ok(Resolved::List(ask)) => (Work::List(Box::new(ask)), 0),
             Ok(Resolved::Answer(reply)) => {
-                self.answer_now(caller, call.id, reply);
+                self.answer_now(caller, shard, &call, reply);
                 return None;
             }
             Err(refusal) => {
-                self.answer_now(caller, call.id, Reply::Error(refusal));
+                self.answer_now(caller, shard, &call, Reply::Error(refusal));
                 return None;
             }
         };
@@ -263,8 +266,14 @@ impl Node {
         }
     }
 
-    pub(crate) fn answer_now(&self, caller: &Caller, id: u64, reply: Reply) {
-        caller.deliver(vec![(id, Answer { reply, witness: None })]);
+    /// Answers a call that needs no replica.
+    fn answer_now(&self, caller: &Caller, shard: u32, call: &Call, reply: Reply) {
+        self.deliver_now(caller, shard, call, Answer { reply, witness: None });
+    }
+
+    fn deliver_now(&self, caller: &Caller, shard: u32, call: &Call, answer: Answer) {
+        self.context.observer.answered(shard, call.request.ask.name(), &answer, 0);
+        caller.deliver(vec![(call.id, answer)]);
     }
 
     /// What all groups share.
@@ -318,19 +327,37 @@ impl Node {
         self.told.lock().insert(shard, node);
     }
 
-    /// The node that leads a shard: as the own replica knows, else as others told, else the
-    /// preferred one.
+    /// The node that leads a shard: as the own replica knows, else as others told, else one that has
+    /// a replica and can be reached, the preferred one first.
     #[must_use]
     pub fn leader_node(&self, shard: u32) -> Option<NodeId> {
         if let Some(group) = self.slots.get(&shard).and_then(|slot| slot.running.read().clone()) {
             let leader = group.raft().server_metrics().borrow_watched().current_leader;
             return leader.map(|leader| ReplicaId::from_u64(leader).node());
         }
-        if let Some(node) = self.told.lock().get(&shard) {
-            return Some(*node);
+        let told = self.told.lock().get(&shard).copied();
+        if let Some(told) = told.filter(|told| self.is_up(*told)) {
+            return Some(told);
         }
         let replicas = self.layout.table.get(usize::try_from(shard).ok()?)?;
-        replicas.first().map(|replica| replica.node()).filter(|node| *node != self.context.config.node)
+        let others = replicas.iter().map(|replica| replica.node());
+        let others: Vec<NodeId> = others.filter(|node| self.is_up(*node)).collect();
+        let turn = self.turn.load(Ordering::Relaxed);
+        others.get(turn.checked_rem(others.len())?).copied()
+    }
+
+    /// Whether there is a connection to a node; this one has none to itself.
+    fn is_up(&self, node: NodeId) -> bool {
+        self.context.links.get(node).is_some_and(|link| link.is_up())
+    }
+
+    /// Notes that a node did not lead a shard, or did not answer: next time another is asked.
+    pub(crate) fn forget_leader(&self, shard: u32, node: NodeId) {
+        let mut told = self.told.lock();
+        if told.get(&shard) == Some(&node) {
+            told.remove(&shard);
+        }
+        self.turn.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Who leads a shard, for a caller that asked the wrong node.

@@ -173,6 +173,7 @@ impl<S: Service> Reader<'_, S> {
     }
 
     fn refuse(&self, id: u64, refusal: Refusal) {
+        self.shared.metrics.operations.refused(&refusal);
         self.outbox.put(Item::Answer(id, Answer { reply: Reply::Error(refusal), witness: None }));
     }
 

@@ -102,6 +102,11 @@ impl Operations {
         self.verbs.iter().map(of_verb).sum()
     }
 
+    /// A call was refused before its verb was looked at.
+    pub fn refused(&self, refusal: &Refusal) {
+        self.error(refusal);
+    }
+
     fn error(&self, refusal: &Refusal) {
         let code = ErrorCode::ALL.iter().position(|code| *code == refusal.code).unwrap_or(0);
         self.errors[code][usize::from(refusal.definite)].inc();

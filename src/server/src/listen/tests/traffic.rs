@@ -93,6 +93,7 @@ async fn more_calls_in_flight_than_allowed_are_overloaded() {
         let Reply::Error(refusal) = answer.reply else { panic!("{answer:?}") };
         assert_eq!((answered, refusal.code, refusal.definite), (id, ErrorCode::Overloaded, true));
     }
+    assert_eq!(rig.metric(r#"hapax_errors_total{code="overloaded",definite="true"}"#), 2.0);
     rig.fake.release();
     for _ in 0..8 {
         assert!(matches!(peer.answer().await.1.reply, Reply::Replayed(_)));
