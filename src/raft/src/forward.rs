@@ -10,7 +10,7 @@ use crate::node::Node;
 use crate::peer::link::{ForwardNumber, LinkError};
 use hapax_core::{Answer, ErrorCode, Refusal, Reply, Request};
 use hapax_wire::peer::{Forward, Forwarded};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -73,6 +73,7 @@ async fn pass_on(node: Arc<Node>, to: NodeId, mut out: HashMap<u64, Out>, caller
     let (mut replies, number) = match sent {
         Ok(replies) => replies,
         Err(error) => {
+            forget(&node, to, &out);
             return refuse(&caller, out, &Refusal::definite(ErrorCode::Unavailable, error.to_string()));
         }
     };
@@ -85,6 +86,7 @@ async fn pass_on(node: Arc<Node>, to: NodeId, mut out: HashMap<u64, Out>, caller
                     deliver(&node, to, &caller, &mut out, answers.collect());
                 }
                 None => {
+                    forget(&node, to, &out);
                     let why = "the connection to the leader broke before its answer came";
                     return refuse(&caller, out, &Refusal::indefinite(ErrorCode::Unavailable, why));
                 }
@@ -94,6 +96,7 @@ async fn pass_on(node: Arc<Node>, to: NodeId, mut out: HashMap<u64, Out>, caller
             () = sleep_until(earliest) => {
                 let now = Instant::now();
                 let late = out.extract_if(|_, call| call.deadline <= now).collect();
+                forget(&node, to, &late);
                 let why = "the leader did not answer before the deadline";
                 refuse(&caller, late, &Refusal::indefinite(ErrorCode::Deadline, why));
             }
@@ -137,7 +140,12 @@ fn deliver(
                 let call = Out { redirected: true, cancelled: false, ..call };
                 again.entry(leader).or_default().insert(id, call);
             }
-            _ => done.push((id, answer)),
+            _ => {
+                if is_not_leader(&answer) {
+                    node.forget_leader(call.request.ask.shard(node.context().shards), from);
+                }
+                done.push((id, answer));
+            }
         }
     }
     caller.deliver(done);
@@ -151,6 +159,19 @@ fn deliver(
             start(node, leader, calls, caller, bytes);
         }
     }
+}
+
+/// The other node may not lead these shards any more: others are asked next time.
+fn forget(node: &Node, to: NodeId, out: &HashMap<u64, Out>) {
+    let shards: BTreeSet<u32> =
+        out.values().map(|call| call.request.ask.shard(node.context().shards)).collect();
+    for shard in shards {
+        node.forget_leader(shard, to);
+    }
+}
+
+fn is_not_leader(answer: &Answer) -> bool {
+    matches!(&answer.reply, Reply::Error(refusal) if refusal.code == ErrorCode::NotLeader)
 }
 
 fn redirect(answer: &Answer) -> Option<NodeId> {

@@ -12,7 +12,7 @@ use hapax_raft::observe::{Anomaly, Observer};
 use hapax_raft::stop::StopFlag;
 use hapax_raft::types::Types;
 use hapax_store::disk::{Disk, RealDisk};
-use hapax_store::log::{GroupId, Log, LogConfig, LogEntry};
+use hapax_store::log::{GroupId, GroupLog, Log, LogConfig, LogEntry, LogError, LogPosition};
 use hapax_store::records::{EngineKind, MemoryEngine, RecordConfig, RecordStore};
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -81,26 +81,31 @@ impl StoreBuilder<Types, LogStore, StateMachine, Guard> for Builder {
     }
 }
 
-/// What another group does meanwhile: appends, votes, truncations, purges.
+/// What another group does meanwhile: appends, votes, truncations, purges. It ends with its log.
 async fn write_beside(log: Log, shard: u32, busy: Arc<AtomicBool>, written: Arc<AtomicU64>) {
     let group = log.create_group(GroupId { shard, replica: 9 });
     let mut index = 0;
     while busy.load(Ordering::Relaxed) {
-        let entries = (index..index + 3)
-            .map(|index| LogEntry { term: 1, index, payload: bytes::Bytes::from(vec![0xee; 100]) })
-            .collect();
-        let (sender, synced) = tokio::sync::oneshot::channel();
-        let done = Box::new(move |result: Result<(), _>| sender.send(result.is_ok()).unwrap());
-        group.append(entries, done).await.unwrap();
-        assert!(synced.await.unwrap());
-        group.save_vote(bytes::Bytes::from_static(b"theirs")).await.unwrap();
-        group.truncate_after(Some(index + 1)).await.unwrap();
+        if let Err(error) = write_once(&group, index).await {
+            assert!(!busy.load(Ordering::Relaxed), "{error}");
+        }
         index += 2;
         written.fetch_add(2, Ordering::Relaxed);
-        if index % 20 == 0 {
-            group.purge_to(hapax_store::log::LogPosition { term: 1, index: index - 10 }).await.unwrap();
-        }
     }
+}
+
+async fn write_once(group: &GroupLog, index: u64) -> Result<(), LogError> {
+    let entry = |index| LogEntry { term: 1, index, payload: bytes::Bytes::from(vec![0xee; 100]) };
+    let (sender, synced) = tokio::sync::oneshot::channel();
+    let done = Box::new(move |result: Result<(), _>| drop(sender.send(result)));
+    group.append((index..index + 3).map(entry).collect(), done).await?;
+    synced.await.map_err(|_| LogError::Stopped)??;
+    group.save_vote(bytes::Bytes::from_static(b"theirs")).await?;
+    group.truncate_after(Some(index + 1)).await?;
+    if index % 20 == 18 {
+        group.purge_to(LogPosition { term: 1, index: index - 10 }).await?;
+    }
+    Ok(())
 }
 
 fn shard(records: &RecordStore) -> Shard {

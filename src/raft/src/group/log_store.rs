@@ -80,7 +80,8 @@ impl LogStore {
             Bound::Excluded(&to) => to,
             Bound::Unbounded => end_of_log,
         };
-        Ok((from.max(state.purged.map_or(0, |purged| purged.index + 1)), to.min(end_of_log)))
+        let first = self.log.first_index().map_err(to_io)?.unwrap_or(end_of_log);
+        Ok((from.max(first), to.min(end_of_log)))
     }
 }
 

@@ -70,14 +70,16 @@ pub fn meta_of(source: &SnapshotSource) -> io::Result<SnapshotMeta> {
 pub fn install(shard: &Shard, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
     let sink = match data {
         SnapshotData::Received(sink) => sink,
+        // At start openraft may offer our own view back; it is what we have.
+        SnapshotData::Source(source) if source.meta().position == shard.records.applied().position => {
+            return Ok(());
+        }
         SnapshotData::Source(source) => {
-            // At start openraft may offer our own view back; it is what we have.
-            let same = source.meta().position == meta.last_log_id.as_ref().map(position);
-            return if same {
-                Ok(())
-            } else {
-                Err(io::Error::other("the snapshot is not the one announced"))
-            };
+            let mut sink = shard.records.install().map_err(io::Error::other)?;
+            for chunk in source.chunks() {
+                sink.write(&chunk.map_err(io::Error::other)?).map_err(io::Error::other)?;
+            }
+            Box::new(sink)
         }
     };
     let installed = sink.finish().map_err(io::Error::other)?;

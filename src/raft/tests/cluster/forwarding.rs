@@ -82,6 +82,30 @@ async fn what_was_passed_on_once_is_not_passed_on_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_a_replica_finds_the_leader_that_follows_one_that_died() {
+    let mut cluster = Cluster::form_with(five()).await;
+    for (seed, shard) in (1..).zip([0, 1]) {
+        let key = key_in(shard, 5, "k");
+        let outside = (shard as usize + 4) % 5;
+        assert!(cluster.replica(outside, shard).is_none());
+        // It knows the leader, and that leader dies.
+        let token = token_of(&cluster.ask(outside, claim(&key, 1, 0)).await);
+        let dead = cluster.leader_of(shard).unwrap();
+        cluster.cut_power(dead, seed);
+        // Its connection broke with the call out, maybe: that is asked again, like anything open.
+        let completed = loop {
+            match cluster.ask(outside, complete(&key, token, "x")).await.reply {
+                Reply::Error(refusal) => assert!(!refusal.definite, "no leader is found: {refusal:?}"),
+                reply => break reply,
+            }
+        };
+        assert!(matches!(completed, Reply::Completed(_) | Reply::AlreadyCompleted), "{completed:?}");
+        cluster.start(dead).await;
+        cluster.wait_ready().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiter_behind_a_node_that_died_or_that_gave_up_is_never_granted() {
     let mut cluster = Cluster::form_with(five()).await;
     let key = key_in(0, 5, "k");

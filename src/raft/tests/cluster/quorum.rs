@@ -5,6 +5,7 @@ use crate::asks::{
 };
 use crate::harness::{Cluster, Setup};
 use hapax_core::{ErrorCode, Reply, StateKind};
+use hapax_raft::config::NodeLimits;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -57,6 +58,31 @@ async fn without_a_quorum_every_call_is_refused_by_its_own_deadline_and_the_shar
     }
     assert!(matches!(cluster.ask(leader, claim("after", 5, 0)).await.reply, Reply::Granted(_)));
     cluster.check_agreement().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_gathers_without_a_quorum_is_bounded() {
+    let limits = NodeLimits { queued_calls_per_shard: 10, ..NodeLimits::default() };
+    let mut cluster = Cluster::form_with(Setup { shards: 1, limits, ..Setup::of(3) }).await;
+    let leader = cluster.leader_of(0).unwrap();
+    token_of(&cluster.ask(leader, claim("held", 1, 0)).await);
+    for i in (0..3).filter(|i| *i != leader) {
+        cluster.cut_power(i, 7);
+    }
+    for ask in [|_: u64| get("held", 0), |n| claim(&format!("new-{n}"), 1, 0)] {
+        let calls: Vec<_> = (0..40)
+            .map(|n| Connection::new().send(cluster.node(leader), vec![ask(n)], 1_500).remove(0).1)
+            .collect();
+        let mut overloaded = 0;
+        for call in calls {
+            let refused = answer(call).await;
+            let full = refusal_of(&refused).code == ErrorCode::Overloaded;
+            assert!(!full || refusal_of(&refused).definite);
+            overloaded += usize::from(full);
+        }
+        // Ten in line, ten being confirmed, and four entries on their way hold the rest.
+        assert!((10..=30).contains(&overloaded), "{overloaded} of 40");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -255,6 +255,17 @@ impl GroupLog {
         durable.await.unwrap_or(Err(LogError::Stopped))
     }
 
+    /// The index of the oldest entry; `None` when the log holds none. A log that was never purged may
+    /// begin anywhere.
+    ///
+    /// # Errors
+    /// [`LogError::Quarantined`] or [`LogError::Removed`].
+    pub fn first_index(&self) -> Result<Option<u64>, LogError> {
+        let mem = self.group.mem.lock();
+        mem.check(self.group.id)?;
+        Ok((!mem.slots.is_empty()).then_some(mem.first))
+    }
+
     /// Reads entries from index `from` up to but not including `to_exclusive`, or the end of the log: at least
     /// one if there is one, and no more once their payloads reach `bytes_max`.
     ///
