@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Redirects followed without a pause; after these, nodes disagree and need a moment.
-const HOPS_MAX: u32 = 4;
+const HOPS_MAX: usize = 4;
 
 /// How one copy of a call ended.
 enum Attempt {
@@ -62,7 +62,7 @@ impl Inner {
         loop {
             set_wait(&mut request, until, self.env.now());
             let generation = self.routes.generation();
-            let error = match self.attempt(&request, shard, (tries, avoid.as_ref()), until).await {
+            let error = match self.attempt(&request, shard, (tries + hops, avoid.as_ref()), until).await {
                 Attempt::Replied(answer) => return Ok(answer),
                 Attempt::Refused(error) => return Err(error.weakened(*in_doubt)),
                 Attempt::Redirected(error) => {
@@ -103,7 +103,13 @@ impl Inner {
         (tries, avoid): (usize, Option<&Addr>),
         until: Until,
     ) -> Attempt {
-        let Some(addr) = self.routes.pick(shard, tries, avoid) else {
+        // A stale read spreads over the replicas; whoever cannot answer it sends it to the leader.
+        let turn = usize::try_from(self.counts.calls.load(Ordering::Relaxed)).unwrap_or(0);
+        let picked = match &request.ask {
+            Ask::Get(GetAsk { stale: true, .. }) if tries == 0 => self.routes.any_replica(shard, turn, avoid),
+            _ => self.routes.pick(shard, tries, avoid),
+        };
+        let Some(addr) = picked else {
             return Attempt::Again(Error::definite(ErrorCode::Unavailable, "no node is known for the shard"));
         };
         let now = self.env.now();

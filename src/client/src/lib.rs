@@ -92,9 +92,9 @@ pub use reply::{
 };
 
 pub use hapax_core::{
-    Address, Answer, Ask, Blob, ErrorCode, FieldDigest, Fields, Fingerprint, Invalid, Key, Label, LogTime,
-    Metadata, Money, Nonce, Operation, Outcome, OutcomeClass, Reason, Refusal, Reply, Request, StateKind,
-    Tenant, Token, Trace, View, Witness,
+    Address, Answer, Ask, Basis, Blob, ErrorCode, FieldDigest, Fields, Fingerprint, Invalid, Key, Label,
+    LogTime, Metadata, Money, Nonce, Operation, Outcome, OutcomeClass, Reason, Refusal, Reply, Request,
+    StateKind, Tenant, Token, Trace, View, Witness,
 };
 pub use hapax_core::{command, limits, reply as replies, request, view};
 pub use hapax_wire::client::ShardTable;

@@ -94,6 +94,16 @@ impl Routes {
         }
     }
 
+    /// Whom to ask where any replica will do: each in turn, and not `avoid` if there is another.
+    pub(crate) fn any_replica(&self, shard: u32, turn: usize, avoid: Option<&Addr>) -> Option<Addr> {
+        let state = self.state.read();
+        let replicas = state.replicas.get(usize::try_from(shard).ok()?)?;
+        let others: Vec<&Addr> = replicas.iter().filter(|addr| avoid != Some(addr)).collect();
+        let picked = others.get(turn % others.len().max(1)).copied().cloned();
+        drop(state);
+        picked.or_else(|| self.pick(shard, turn, avoid))
+    }
+
     /// A node said who leads.
     pub(crate) fn hint(&self, shard: u32, hint: &LeaderHint) {
         self.set_leader(shard, |leader| *leader = Some(hint.client_addr.as_str().into()));

@@ -30,7 +30,11 @@ async fn holds(name: &str) {
     let output = run(name).await;
     let said = String::from_utf8_lossy(&output.stdout);
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name} failed ({}):\n{said}{told}", output.status);
+    assert!(
+        output.status.success(),
+        "{name} failed ({}; if it is older than this crate: cargo build --examples):\n{said}{told}",
+        output.status
+    );
     assert!(said.matches("  ok: ").count() >= 2, "{name} checked nothing:\n{said}");
 }
 

@@ -181,3 +181,44 @@ async fn a_full_node_is_not_asked_for_the_table_over_and_over() {
     assert!(world.calls().len() > 5);
     assert_eq!(world.count(|event| matches!(event, Event::TableAsk)), before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_read_spreads_over_the_replicas_and_ends_at_the_leader() {
+    let view = hapax_client::View {
+        state: hapax_client::StateKind::Absent,
+        token: hapax_client::Token::NONE,
+        attempt: 0,
+        since: None,
+        until: None,
+        marked: false,
+        class: None,
+        detail: None,
+    };
+    let shown = view.clone();
+    let world = World::new(3, 1, move |_| Act::Reply(Reply::State(Box::new(shown.clone()))));
+    let client = world.default_client().await;
+    let get = |stale| {
+        let address = address("t", "o", "k").expect("ok");
+        client.get(hapax_client::request::GetAsk { address, fingerprint: None, wait_ms: 0, stale })
+    };
+    for _ in 0..6 {
+        get(true).await.expect("answered");
+    }
+    let asked: HashSet<usize> = nodes_asked(&world).into_iter().collect();
+    assert_eq!(asked.len(), 3, "every replica took its share");
+    get(false).await.expect("answered");
+    assert_eq!(nodes_asked(&world).last(), Some(&0), "a plain read goes to the leader");
+
+    // A replica that cannot answer costs one redirect and no pause.
+    world.script(move |seen| match seen.node {
+        0 => Act::Reply(Reply::State(Box::new(view.clone()))),
+        _ => not_leader("node-0:1"),
+    });
+    let (before, asked) = (tokio::time::Instant::now(), world.calls().len());
+    for _ in 0..6 {
+        get(true).await.expect("answered");
+        assert_eq!(nodes_asked(&world).last(), Some(&0));
+    }
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert_eq!(world.calls().len() - asked, 10, "four of six went by way of a replica");
+}
