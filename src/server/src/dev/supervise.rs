@@ -87,7 +87,7 @@ impl Node {
                 let log = tail(&self.dir.join("log"));
                 bail!("{} died {failed} times in a row ({ended}); the end of its log:\n{log}", self.name);
             }
-            say(&format!("{} died ({ended}); starting it again", self.name));
+            say(&format!("{} ended ({ended}); starting it again", self.name));
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
             (self.child, self.pipe) = spawn(&self.program, &self.dir)?;

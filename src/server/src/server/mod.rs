@@ -6,7 +6,6 @@
 //! from what is durable. A graceful stop first says that it is not ready, then hands over every
 //! leadership, answers what is in flight, and flushes.
 
-mod ends;
 mod health;
 mod layout;
 mod logging;
@@ -19,16 +18,15 @@ mod stop;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod world;
 
 pub use ports::Ports;
 pub use startup::Running;
 pub use stop::Stop;
+pub use world::{Ended, World, Writers};
 
 use crate::config::Config;
 use anyhow::Context as _;
-use hapax_raft::env::Env;
-use hapax_store::disk::{Disk, RealDisk};
-use std::sync::Arc;
 
 /// The version of this software.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -52,8 +50,7 @@ pub fn run(config: Config, end_with_stdin: bool) -> anyhow::Result<()> {
     runtime.block_on(async {
         let stop = stop::on_signals(end_with_stdin)?;
         let ports = Ports::bind(&config).await?;
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let Some(running) = Running::start(config, Env::real(), disk, ports, stop.clone()).await? else {
+        let Some(running) = Running::start(config, World::real(), ports, stop.clone()).await? else {
             tracing::info!("stopped before the cluster was complete");
             return Ok(());
         };

@@ -4,7 +4,7 @@ use super::health::NodeHealth;
 use super::layout::{first_layout, node_config};
 use super::service::NodeService;
 use super::storage::{CLOSE_WITHIN, Storage};
-use super::{Ports, Stop, VERSION};
+use super::{Ports, Stop, VERSION, World};
 use crate::anomaly::{Finding, Settings as AnomalySettings, Watch};
 use crate::config::Config;
 use crate::http::{self, HttpLimits};
@@ -12,7 +12,6 @@ use crate::listen::{Port, Settings};
 use crate::metrics::Metrics;
 use anyhow::{Context as _, bail};
 use hapax_raft::config::NodeConfig;
-use hapax_raft::env::Env;
 use hapax_raft::env::net::TcpListener;
 use hapax_raft::formation::{self, Progress};
 use hapax_raft::ids::NodeId;
@@ -40,14 +39,14 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a node. None when it was told to stop before its cluster was complete.
+    /// Starts a node. None when it was told to stop before its cluster was complete. Recovery blocks
+    /// the calling thread, which should not be one that others need.
     ///
     /// # Errors
     /// Whatever keeps it from starting, with the field or the file at fault.
     pub async fn start(
         config: Config,
-        env: Env,
-        disk: Arc<dyn Disk>,
+        world: World,
         ports: Ports,
         stop: Stop,
     ) -> anyhow::Result<Option<Self>> {
@@ -55,7 +54,7 @@ impl Running {
         let metrics = Arc::new(Metrics::new(VERSION).context("metrics")?);
         let health = NodeHealth::new("opening the data directory");
         let http = tokio::spawn(serve_http(&config, ports.http, &metrics, &health));
-        let storage = match open_storage(&config, &env, &disk).await {
+        let storage = match Storage::open(&config, &world) {
             Ok(storage) => storage,
             Err(error) => {
                 http.abort();
@@ -65,7 +64,7 @@ impl Running {
         if storage.wiped {
             Observer::anomaly(metrics.as_ref(), u32::MAX, Anomaly::RecordsWiped);
         }
-        let joined = join(&config, env, disk.as_ref(), ports.peer, &storage, &metrics, &health, &stop).await;
+        let joined = join(&config, &world, ports.peer, &storage, &metrics, &health, &stop).await;
         let Ok(Some(node)) = joined else {
             http.abort();
             storage.close().await?;
@@ -131,18 +130,10 @@ fn serve_http(
     http::serve(listener, limits, Arc::clone(metrics), Arc::clone(health), std::future::pending())
 }
 
-/// Recovery may take a while, and blocks.
-async fn open_storage(config: &Config, env: &Env, disk: &Arc<dyn Disk>) -> anyhow::Result<Storage> {
-    let (config, env, disk) = (config.clone(), env.clone(), Arc::clone(disk));
-    tokio::task::spawn_blocking(move || Storage::open(&config, &env, &disk)).await?
-}
-
 /// Forms or joins the cluster and starts the replicas; none when told to stop before that.
-#[expect(clippy::too_many_arguments, reason = "everything that a node lives in, handed on once")]
 async fn join(
     config: &Config,
-    env: Env,
-    disk: &dyn Disk,
+    world: &World,
     listener: TcpListener,
     storage: &Storage,
     metrics: &Arc<Metrics>,
@@ -150,9 +141,9 @@ async fn join(
     stop: &Stop,
 ) -> anyhow::Result<Option<Arc<Node>>> {
     let told = node_config(config, storage.node());
-    let acceptor = PeerAcceptor::start(listener, &told, env.clone());
+    let acceptor = PeerAcceptor::start(listener, &told, world.env.clone());
     let formed = tokio::select! {
-        formed = form(config, &told, &acceptor, disk, storage, health) => formed.map(Some),
+        formed = form(config, &told, &acceptor, world.disk.as_ref(), storage, health) => formed.map(Some),
         () = stop.requested() => Ok(None),
     };
     let checked = formed.and_then(|layout| {
@@ -165,7 +156,7 @@ async fn join(
     };
     let observer: Arc<dyn Observer> = Arc::<Metrics>::clone(metrics);
     let (log, records) = (storage.log.clone(), storage.records.clone());
-    Ok(Some(Node::start(told, env, layout, log, records, acceptor, observer)?))
+    Ok(Some(Node::start(told, world.env.clone(), layout, log, records, acceptor, observer)?))
 }
 
 async fn form(

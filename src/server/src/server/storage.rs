@@ -1,18 +1,17 @@
 //! The data directory: lock, identity, log and records, with the threads that write them.
 
-use super::{ends, panic};
+use super::panic;
+use super::world::{Ended, World};
 use crate::config::{Config, Engine};
 use anyhow::Context as _;
 use hapax_raft::env::Env;
 use hapax_raft::ids::NodeId;
-use hapax_store::disk::Disk;
 use hapax_store::identity::{DataDir, Expected};
-use hapax_store::log::{Log, LogConfig, LogWriter};
+use hapax_store::log::{Log, LogConfig};
 use hapax_store::records::{EngineKind, RecordConfig, RecordStore, RecordWriter};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Everything on disk, open.
 pub(super) struct Storage {
@@ -21,24 +20,25 @@ pub(super) struct Storage {
     pub(super) records: RecordStore,
     /// The record store was damaged as a whole and begins anew.
     pub(super) wiped: bool,
-    threads: [JoinHandle<()>; 2],
+    writers_ended: Ended,
 }
 
 impl Storage {
     /// Opens everything. Blocks for as long as recovery takes.
-    pub(super) fn open(config: &Config, env: &Env, disk: &Arc<dyn Disk>) -> anyhow::Result<Self> {
+    pub(super) fn open(config: &Config, world: &World) -> anyhow::Result<Self> {
+        let disk = &world.disk;
         let path = &config.node.data_dir;
         let expected = Expected {
             cluster_id: fold(config.cluster_id()),
             node_id: None,
-            fresh_node_id: fresh_node_id(env),
+            fresh_node_id: fresh_node_id(&world.env),
         };
         let dir = DataDir::open(disk, path, expected).context("node.data_dir")?;
-        let (log, log_writer) = Log::open(Arc::clone(disk), &path.join("log"), log_config(config))
+        let (log, log_writer) = Log::open(Arc::clone(disk), &path.join("log"), log_config(config, world))
             .context("cannot open the log")?;
-        let (records, record_writer, wiped) = open_records(config, disk)?;
-        let threads = [write_log(log_writer)?, write_records(record_writer, env)?];
-        Ok(Self { dir, log, records, wiped, threads })
+        let (records, record_writer, wiped) = open_records(config, world)?;
+        let writers_ended = world.writers.start(log_writer, record_writer, &world.env)?;
+        Ok(Self { dir, log, records, wiped, writers_ended })
     }
 
     /// This node's id.
@@ -48,35 +48,35 @@ impl Storage {
 
     /// Writes and syncs everything, and ends the threads.
     pub(super) async fn close(self) -> anyhow::Result<()> {
-        let Self { dir, log, records, threads, .. } = self;
+        let Self { dir, log, records, writers_ended, .. } = self;
         records.close();
         log.flush_and_stop().await.context("cannot flush the log")?;
-        tokio::task::spawn_blocking(move || ends::join_all(threads)).await??;
+        writers_ended.await?;
         // The lock goes last: nobody may open a directory that is still written.
         drop(dir);
         Ok(())
     }
 }
 
-fn log_config(config: &Config) -> LogConfig {
-    let began = Instant::now();
+fn log_config(config: &Config, world: &World) -> LogConfig {
     LogConfig {
         segment_bytes: config.storage.segment_bytes,
         reserve_bytes: config.storage.reserve_bytes,
         cache_bytes_per_group: usize::try_from(config.storage.cache_bytes_per_shard).unwrap_or(usize::MAX),
         fatal: Arc::new(|error| panic::end(&format!("the log failed: {error}"))),
-        clock: Arc::new(move || began.elapsed()),
+        clock: Arc::clone(&world.monotonic),
         ..LogConfig::default()
     }
 }
 
 /// Opens the records; a store that is damaged as a whole begins anew, and is filled from the log or
 /// from peers, or its replicas stay out of service.
-fn open_records(config: &Config, disk: &Arc<dyn Disk>) -> anyhow::Result<(RecordStore, RecordWriter, bool)> {
-    let kind = match config.storage.engine {
+fn open_records(config: &Config, world: &World) -> anyhow::Result<(RecordStore, RecordWriter, bool)> {
+    let disk = &world.disk;
+    let kind = world.engine.clone().unwrap_or(match config.storage.engine {
         Engine::Fjall => EngineKind::Fjall,
         Engine::Sled => EngineKind::Sled,
-    };
+    });
     let dir: PathBuf = config.node.data_dir.join("records");
     let open = || {
         let config = RecordConfig { kind: kind.clone(), ..RecordConfig::default() };
@@ -93,24 +93,6 @@ fn open_records(config: &Config, disk: &Arc<dyn Disk>) -> anyhow::Result<(Record
         }
         Err(error) => Err(error).context("cannot open the record store"),
     }
-}
-
-fn write_log(writer: LogWriter) -> anyhow::Result<JoinHandle<()>> {
-    let run = move || writer.run_blocking();
-    Builder::new().name("hapax-log".to_owned()).spawn(run).context("cannot start the log's thread")
-}
-
-fn write_records(writer: RecordWriter, env: &Env) -> anyhow::Result<JoinHandle<()>> {
-    let clock = Arc::clone(&env.clock);
-    let run = move || {
-        if let Err(error) = writer.run_blocking(|| clock.boot_ms()) {
-            panic::end(&format!("the record store failed: {error}"));
-        }
-    };
-    Builder::new()
-        .name("hapax-records".to_owned())
-        .spawn(run)
-        .context("cannot start the record store's thread")
 }
 
 /// The cluster id in the eight bytes that a data directory keeps of it.

@@ -51,7 +51,7 @@ async fn node(dir: &Path) -> (Config, Ports) {
 }
 
 async fn start(config: Config, ports: Ports) -> anyhow::Result<Running> {
-    let started = Running::start(config, Env::real(), Arc::new(RealDisk), ports, Stop::new()).await?;
+    let started = Running::start(config, World::real(), ports, Stop::new()).await?;
     Ok(started.expect("nobody told it to stop"))
 }
 
@@ -204,7 +204,7 @@ async fn a_node_that_waits_for_others_says_so_and_can_be_stopped() {
     config.cluster.replication = Some(3);
     let http = ports.http.local_addr().unwrap();
     let stop = Stop::new();
-    let starting = tokio::spawn(Running::start(config, Env::real(), Arc::new(RealDisk), ports, stop.clone()));
+    let starting = tokio::spawn(Running::start(config, World::real(), ports, stop.clone()));
     let told = async {
         loop {
             let answer = get(http, "/readyz").await;
