@@ -105,13 +105,7 @@ async fn pass_on(node: Arc<Node>, to: NodeId, mut out: HashMap<u64, Out>, caller
 }
 
 /// Tells the other node about callers that are gone, each once.
-fn tell_gone(
-    node: &Node,
-    to: NodeId,
-    caller: &Caller,
-    out: &mut HashMap<u64, Out>,
-    number: &ForwardNumber,
-) {
+fn tell_gone(node: &Node, to: NodeId, caller: &Caller, out: &mut HashMap<u64, Out>, number: &ForwardNumber) {
     let mut gone = Vec::new();
     for (id, call) in out.iter_mut().filter(|(id, call)| !call.cancelled && !caller.wants(**id)) {
         call.cancelled = true;

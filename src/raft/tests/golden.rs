@@ -1,4 +1,5 @@
 //! The bytes that this crate keeps on disk are frozen: payloads, votes, memberships, the layout.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
 use hapax_raft::codec::{
     decode_membership, decode_payload, decode_vote, encode_membership, encode_payload, encode_vote,
@@ -116,7 +117,10 @@ fn layout() -> Layout {
         version: 3,
         replication: 2,
         nodes: vec![(node(1), "a".to_owned()), (node(2), "b".to_owned())],
-        table: vec![vec![node(1).replica(0), node(2).replica(7)], vec![node(2).replica(7), node(1).replica(0)]],
+        table: vec![
+            vec![node(1).replica(0), node(2).replica(7)],
+            vec![node(2).replica(7), node(1).replica(0)],
+        ],
     }
 }
 

@@ -1,5 +1,6 @@
 //! openraft's own storage suite over our log and state machine, for one group of a log that other
 //! groups write to at the same time.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
 use hapax_core::{Answer, Event, ShardState};
 use hapax_raft::codec::decode_membership;
@@ -65,8 +66,7 @@ impl StoreBuilder<Types, LogStore, StateMachine, Guard> for Builder {
         let (log, writer) = Log::open(Arc::clone(&disk), &dir.path().join("log"), config).unwrap();
         let kind = if self.on_disk { EngineKind::Fjall } else { EngineKind::Memory(MemoryEngine::new()) };
         let config = RecordConfig { kind, ..RecordConfig::default() };
-        let (records, record_writer) =
-            RecordStore::open(disk, &dir.path().join("records"), config).unwrap();
+        let (records, record_writer) = RecordStore::open(disk, &dir.path().join("records"), config).unwrap();
         std::thread::spawn(move || writer.run_blocking());
         let clock = Env::real();
         std::thread::spawn(move || record_writer.run_blocking(move || clock.clock.boot_ms()));

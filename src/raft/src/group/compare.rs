@@ -38,8 +38,7 @@ pub async fn run(node: Weak<Node>, every: Duration, mut stop: Stopping) {
         }
         let Some(node) = node.upgrade() else { return };
         let groups = node.groups();
-        let offered: Offered =
-            groups.iter().map(|group| (group.placement().shard, places(group))).collect();
+        let offered: Offered = groups.iter().map(|group| (group.placement().shard, places(group))).collect();
         let answers = ask_all(node.context(), &groups, &offered, every).await;
         for group in &groups {
             let places = offered.get(&group.placement().shard).map(Vec::as_slice).unwrap_or_default();
@@ -60,9 +59,9 @@ async fn ask_all(
     within: Duration,
 ) -> Vec<ShardDigests> {
     let asked = context.links.iter().map(|link| async move {
-        let shared = groups.iter().filter(|group| {
-            group.placement().members.iter().any(|member| member.node() == link.peer())
-        });
+        let shared = groups
+            .iter()
+            .filter(|group| group.placement().members.iter().any(|member| member.node() == link.peer()));
         let shards: Vec<DigestsOf> = shared
             .filter_map(|group| {
                 let shard = group.placement().shard;

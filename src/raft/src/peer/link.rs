@@ -78,10 +78,21 @@ pub type ForwardStream = mpsc::UnboundedReceiver<ForwardReplies>;
 pub type ForwardNumber = Arc<AtomicU64>;
 
 enum Outgoing {
-    Request { body: PeerBody, size: usize, reply: Waiting },
+    Request {
+        body: PeerBody,
+        size: usize,
+        reply: Waiting,
+    },
     /// Callers of a message that was forwarded are gone.
-    Cancel { number: ForwardNumber, ids: Vec<u64>, size: usize },
-    Beat { beat: Beat, reply: oneshot::Sender<Result<AppendOutcome, LinkError>> },
+    Cancel {
+        number: ForwardNumber,
+        ids: Vec<u64>,
+        size: usize,
+    },
+    Beat {
+        beat: Beat,
+        reply: oneshot::Sender<Result<AppendOutcome, LinkError>>,
+    },
 }
 
 enum Waiting {
@@ -371,7 +382,8 @@ impl Keeper {
             }
             Outgoing::Cancel { number, ids, size } => {
                 self.queued_bytes.fetch_sub(size, Ordering::AcqRel);
-                let frame = PeerFrame { rpc: number.load(Ordering::Relaxed), body: ForwardCancel { ids }.into() };
+                let frame =
+                    PeerFrame { rpc: number.load(Ordering::Relaxed), body: ForwardCancel { ids }.into() };
                 if let Err(fault) = frame.put(out) {
                     tracing::error!(%fault, "a cancellation could not be written");
                 }

@@ -26,8 +26,8 @@ use hapax_wire::{Decoder, Frame, MessageFault};
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
@@ -287,13 +287,7 @@ async fn answer_transfer(node: Arc<Node>, rpc: u64, ask: Transfer, replies: Repl
 }
 
 /// Serves calls that a peer passed on. They are not passed on again.
-fn take_forward(
-    node: &Arc<Node>,
-    rpc: u64,
-    forward: Forward,
-    replies: &Replies,
-    forwarded: &mut Forwarders,
-) {
+fn take_forward(node: &Arc<Node>, rpc: u64, forward: Forward, replies: &Replies, forwarded: &mut Forwarders) {
     let refused: Vec<_> = forward
         .malformed
         .into_iter()

@@ -71,7 +71,8 @@ impl InFlight {
         if self.parked == 0 {
             return Vec::new();
         }
-        let late = self.slots.values_mut().flat_map(|slot| slot.parked.extract_if(.., |get| get.deadline <= now));
+        let late =
+            self.slots.values_mut().flat_map(|slot| slot.parked.extract_if(.., |get| get.deadline <= now));
         let late: Vec<Pending> = late.collect();
         self.parked -= late.len();
         late

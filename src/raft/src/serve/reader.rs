@@ -79,10 +79,15 @@ impl Reader {
 
     /// Takes calls in, up to the bound; callers that were held have a place already.
     fn gather(&self, gathered: &mut Vec<Pending>, calls: Vec<Pending>) {
-        let full = Refusal::definite(ErrorCode::Overloaded, "too many reads wait for the lead to be confirmed");
+        let full =
+            Refusal::definite(ErrorCode::Overloaded, "too many reads wait for the lead to be confirmed");
         let mut over = Vec::new();
         for call in calls {
-            if gathered.len() < self.gathered_max || call.woken { gathered.push(call) } else { over.push(call) }
+            if gathered.len() < self.gathered_max || call.woken {
+                gathered.push(call)
+            } else {
+                over.push(call)
+            }
         }
         self.refuse(over, &full);
     }

@@ -115,7 +115,8 @@ async fn a_waiter_behind_a_node_that_died_or_that_gave_up_is_never_granted() {
     let (dead, gone) = (Connection::new(), Connection::new());
     let _never = dead.send(cluster.node(outside[0]), vec![claim_for(&key, 2, 20_000, Some(60_000))], 30_000);
     cluster.wait("it waits", |cluster| hapax_raft::node::waiters(&cluster.node(leader).node) == 1).await;
-    let _cancelled = gone.send(cluster.node(outside[1]), vec![claim_for(&key, 3, 20_000, Some(60_000))], 30_000);
+    let _cancelled =
+        gone.send(cluster.node(outside[1]), vec![claim_for(&key, 3, 20_000, Some(60_000))], 30_000);
     cluster.wait("both wait", |cluster| hapax_raft::node::waiters(&cluster.node(leader).node) == 2).await;
     cluster.cut_power(outside[0], 1);
     gone.caller.close();

@@ -103,7 +103,8 @@ impl Cluster {
         let nodes = (0..setup.nodes).map(|_| None).collect();
         let mut cluster = Self { _dir: dir, setup, addrs, wires, homes, nodes };
         let starts = listeners.into_iter().enumerate();
-        let starts = starts.map(|(i, listener)| TestNode::start(&cluster.homes[i], cluster.plan(i), listener));
+        let starts =
+            starts.map(|(i, listener)| TestNode::start(&cluster.homes[i], cluster.plan(i), listener));
         let started = futures_util::future::join_all(starts).await;
         cluster.nodes = started.into_iter().map(Some).collect();
         cluster.wait_ready().await;
@@ -189,7 +190,8 @@ impl Cluster {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !holds(self) {
             if Instant::now() > deadline {
-                let status = |node: &TestNode| format!("{:?} {:?}", node.node.readiness(), node.node.status().shards);
+                let status =
+                    |node: &TestNode| format!("{:?} {:?}", node.node.readiness(), node.node.status().shards);
                 let all: Vec<_> = self.nodes.iter().map(|node| node.as_ref().map(status)).collect();
                 panic!("never came true: {what}\n{all:#?}");
             }

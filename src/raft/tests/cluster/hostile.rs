@@ -11,7 +11,8 @@ use hapax_raft::peer::connection::{HandshakeError, Introduction, dial, next_fram
 use hapax_wire::client::Error;
 use hapax_wire::peer::{
     Append, AppendOutcome, AppendReply, Ballot, Beat, Beats, Channel, Digests, DigestsAsk, DigestsOf, Entry,
-    PeerBody, PeerFrame, PeerHello, Position, Refused, SnapshotChunk, Transfer, TransferReply, Vote, VoteReply,
+    PeerBody, PeerFrame, PeerHello, Position, Refused, SnapshotChunk, Transfer, TransferReply, Vote,
+    VoteReply,
 };
 use hapax_wire::version::Versions;
 use hapax_wire::{ClusterId, Decoder, Message, limits};
@@ -27,7 +28,9 @@ fn stranger() -> Introduction {
 fn hello(cluster: Option<ClusterId>, versions: Versions) -> BytesMut {
     let channel = Channel::Control;
     let mut out = BytesMut::new();
-    PeerHello { versions, cluster, node: 99 << 20, name: "stranger".to_owned(), channel }.put(&mut out).unwrap();
+    PeerHello { versions, cluster, node: 99 << 20, name: "stranger".to_owned(), channel }
+        .put(&mut out)
+        .unwrap();
     out
 }
 
@@ -164,7 +167,8 @@ async fn messages_that_make_no_sense_to_a_group_are_refused_and_its_consensus_li
     let now = Ballot { term: status.term, replica: replica(leader), committed: true };
     let entry = |term, index| Entry { term, index, payload: bytes::Bytes::from_static(&[0]).into() };
     let at = |term, index| Some(Position { term, index });
-    let append = |ballot, prev, entries| Append { shard: 0, from: 1, to, ballot, prev, committed: None, entries };
+    let append =
+        |ballot, prev, entries| Append { shard: 0, from: 1, to, ballot, prev, committed: None, entries };
     // Of a shard or replica that is not here.
     let beat = Beat { shard: 7, from: 1, to, ballot: now, prev: None, committed: None };
     let PeerBody::BeatReplies(beaten) = inside.ask(Beats { beats: vec![beat] }).await else { panic!() };

@@ -21,11 +21,12 @@ async fn leads_are_spread_evenly_handed_over_at_shutdown_and_spread_again_after_
     let mut cluster = Cluster::form_with(Setup { shards: 6, ..Setup::of(3) }).await;
     cluster.wait("leads are spread evenly", |cluster| leads(cluster) == [2, 2, 2]).await;
     assert_eq!(cluster.node(1).node.hand_over(Duration::from_secs(10)).await, 0);
-    cluster.wait("its leads are led elsewhere", |cluster| {
-        let leads = leads(cluster);
-        leads[1] == 0 && leads.iter().sum::<usize>() == 6
-    })
-    .await;
+    cluster
+        .wait("its leads are led elsewhere", |cluster| {
+            let leads = leads(cluster);
+            leads[1] == 0 && leads.iter().sum::<usize>() == 6
+        })
+        .await;
     cluster.stop(1).await;
     cluster.start(1).await;
     cluster.wait("leads are spread evenly again", |cluster| leads(cluster) == [2, 2, 2]).await;
@@ -56,14 +57,19 @@ impl Load {
     }
 }
 
-async fn write(cluster: Arc<RwLock<Cluster>>, writer: u64, running: Arc<AtomicBool>) -> HashMap<String, String> {
+async fn write(
+    cluster: Arc<RwLock<Cluster>>,
+    writer: u64,
+    running: Arc<AtomicBool>,
+) -> HashMap<String, String> {
     let mut acknowledged = HashMap::new();
     let mut n = 0;
     while running.load(Ordering::Relaxed) {
         n += 1;
         let key = format!("w{writer}-{n}");
         let result = format!("result of {key}");
-        let Some(granted) = persist(&cluster, writer, &running, || claim(&key, writer * 1_000_000 + n, 0)).await
+        let Some(granted) =
+            persist(&cluster, writer, &running, || claim(&key, writer * 1_000_000 + n, 0)).await
         else {
             break;
         };

@@ -1,4 +1,10 @@
 //! Several nodes in one process, over loopback sockets, on simulated or real disks.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "a test says what went wrong by failing"
+)]
 
 mod asks;
 mod clock;

@@ -91,7 +91,8 @@ pub(crate) struct TestNode {
 impl TestNode {
     /// Starts a node and waits until it has formed or found its cluster.
     pub(crate) async fn start(home: &Home, plan: Plan, listener: std::net::TcpListener) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (storage, env, id) = (home.storage.clone(), home.clock.env(), home.id);
         let observer: Arc<dyn Observer> = Arc::clone(&home.observer) as Arc<dyn Observer>;
         let life = runtime.spawn(async move { open(storage, env, id, observer, plan, listener).await });
@@ -169,7 +170,8 @@ async fn open(
         ..LogConfig::default()
     };
     let (log, writer) = Log::open(Arc::clone(&disk), &dir.join("log"), log_config).unwrap();
-    let record_config = RecordConfig { kind, batch_ms: 50, idle_ms: 200, sync_ms: 100, ..RecordConfig::default() };
+    let record_config =
+        RecordConfig { kind, batch_ms: 50, idle_ms: 200, sync_ms: 100, ..RecordConfig::default() };
     let (records, record_writer) =
         RecordStore::open(Arc::clone(&disk), &dir.join("records"), record_config).unwrap();
     let real = hapax_raft::env::Env::real();

@@ -93,7 +93,9 @@ async fn a_definite_refusal_without_a_quorum_had_no_effect_and_an_open_one_is_ca
     let keys: Vec<String> = (0..20).map(|n| format!("k{n}")).collect();
     let asks = keys.iter().map(|key| claim(key, 1, 0)).collect();
     let answers = ask_all(cluster.node(leader), asks, 700).await;
-    cluster.wait("another leads", |cluster| (0..3).any(|i| i != leader && cluster.node(i).node.leads(0))).await;
+    cluster
+        .wait("another leads", |cluster| (0..3).any(|i| i != leader && cluster.node(i).node.leads(0)))
+        .await;
     let other = (0..3).find(|i| *i != leader && cluster.node(*i).node.leads(0)).unwrap();
     let definite: Vec<bool> = answers.iter().map(|answer| refusal_of(answer).definite).collect();
     assert!(definite.contains(&false), "what was proposed and not confirmed is open: {answers:?}");
@@ -122,7 +124,13 @@ async fn a_leader_that_is_cut_off_never_grants_and_never_answers_a_read() {
     assert!(matches!(completed.reply, Reply::Completed(_)), "{completed:?}");
     let fresh = ask_node(cluster.node(new), claim("fresh", 2, 0), 10_000).await;
     assert!(matches!(fresh.reply, Reply::Granted(_)), "{fresh:?}");
-    let asks = vec![get("k", 0), claim("k", 3, 0), claim("fresh", 4, 0), claim("third", 5, 0), complete("k", token, "old")];
+    let asks = vec![
+        get("k", 0),
+        claim("k", 3, 0),
+        claim("fresh", 4, 0),
+        claim("third", 5, 0),
+        complete("k", token, "old"),
+    ];
     for _ in 0..3 {
         for stale in ask_all(cluster.node(old), asks.clone(), 500).await {
             refusal_of(&stale);
@@ -146,7 +154,11 @@ async fn a_follower_that_comes_back_from_a_cut_does_not_disturb_its_leader() {
     let away = (leader + 1) % 3;
     for rounds in 0..2 {
         // Once cut both ways, once able to hear and not to speak.
-        if rounds == 0 { cluster.isolate(away, true) } else { cluster.mute(away, true) }
+        if rounds == 0 {
+            cluster.isolate(away, true)
+        } else {
+            cluster.mute(away, true)
+        }
         let cut = Instant::now();
         while cut.elapsed() < Duration::from_millis(2_500) {
             let key = format!("{rounds}-{}", cut.elapsed().as_millis());
@@ -154,7 +166,11 @@ async fn a_follower_that_comes_back_from_a_cut_does_not_disturb_its_leader() {
             assert!(matches!(granted.reply, Reply::Granted(_)), "{granted:?}");
             sleep(Duration::from_millis(50)).await;
         }
-        if rounds == 0 { cluster.isolate(away, false) } else { cluster.mute(away, false) }
+        if rounds == 0 {
+            cluster.isolate(away, false)
+        } else {
+            cluster.mute(away, false)
+        }
         cluster
             .wait("the follower has caught up", |cluster| {
                 let (here, there) = (cluster.replica(leader, 0).unwrap(), cluster.replica(away, 0).unwrap());

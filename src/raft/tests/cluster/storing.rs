@@ -23,7 +23,8 @@ fn keeps_little(nodes: usize, shards: u32) -> Setup {
 
 /// Puts so many claims and completes through a shard, 16 at a time.
 async fn fill(cluster: &Cluster, i: usize, shard: u32, name: &str, keys: usize) {
-    let names: Vec<String> = (0..keys).map(|n| key_in(shard, cluster.shards(), &format!("{name}-{n}"))).collect();
+    let names: Vec<String> =
+        (0..keys).map(|n| key_in(shard, cluster.shards(), &format!("{name}-{n}"))).collect();
     for some in names.chunks(16) {
         let runs = some.iter().map(|key| async move {
             let token = token_of(&cluster.ask(i, claim(key, 1, 0)).await);
@@ -47,7 +48,9 @@ async fn check_filled(cluster: &Cluster, i: usize, shard: u32, name: &str, keys:
 }
 
 async fn purged(cluster: &Cluster, i: usize, shard: u32, least: u64) {
-    cluster.wait("the log is purged", |cluster| cluster.replica(i, shard).unwrap().purged_index > least).await;
+    cluster
+        .wait("the log is purged", |cluster| cluster.replica(i, shard).unwrap().purged_index > least)
+        .await;
 }
 
 /// Drops all records of a stopped node, and what is marked of them.
@@ -130,7 +133,9 @@ async fn a_lone_node_that_lost_records_under_a_purged_log_stays_stopped_and_says
     cluster.stop(0).await;
     lose_records(&cluster, 0);
     cluster.start(0).await;
-    cluster.wait("the replica is out of service", |cluster| !cluster.node(0).node.troubles().is_empty()).await;
+    cluster
+        .wait("the replica is out of service", |cluster| !cluster.node(0).node.troubles().is_empty())
+        .await;
     for _ in 0..3 {
         sleep(Duration::from_millis(300)).await;
         assert!(matches!(cluster.node(0).node.readiness(), Readiness::NotReady { .. }));
@@ -170,7 +175,11 @@ async fn a_group_whose_consensus_dies_is_started_again_from_disk() {
         let group = cluster.node(leader).node.groups().remove(0);
         group.raft().shutdown().await.unwrap();
         drop(group);
-        cluster.wait("the group was rebuilt", |cluster| cluster.homes[leader].observer.has(Anomaly::GroupRebuilt)).await;
+        cluster
+            .wait("the group was rebuilt", |cluster| {
+                cluster.homes[leader].observer.has(Anomaly::GroupRebuilt)
+            })
+            .await;
         cluster.wait_ready().await;
     }
     check_filled(&cluster, 0, 0, "k", 20).await;

@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 
 /// Waits until so many callers are held on a node.
 async fn held(cluster: &Cluster, i: usize, count: usize) {
-    cluster.wait("callers are held", |cluster| hapax_raft::node::waiters(&cluster.node(i).node) == count).await;
+    cluster
+        .wait("callers are held", |cluster| hapax_raft::node::waiters(&cluster.node(i).node) == count)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,7 +23,13 @@ async fn of_200_callers_one_runs_and_199_are_told_its_result_without_polling() {
     let leader = cluster.leader_of(0).unwrap();
     let connections: Vec<_> = (0..200).map(|_| Connection::new()).collect();
     let mut calls: Vec<_> = (0..200u64)
-        .map(|n| connections[n as usize].send(cluster.node(n as usize % 3), vec![claim("k", n + 1, 20_000)], 30_000))
+        .map(|n| {
+            connections[n as usize].send(
+                cluster.node(n as usize % 3),
+                vec![claim("k", n + 1, 20_000)],
+                30_000,
+            )
+        })
         .map(|mut call| call.remove(0).1)
         .collect();
     held(&cluster, leader, 199).await;
@@ -114,7 +122,11 @@ async fn a_wait_that_ends_says_in_flight_and_a_get_waits_as_a_claim_does() {
     let started = Instant::now();
     let answers = ask_all(node, vec![claim("k", 2, 500), other_claim("k", 3, 500)], 5_000).await;
     assert!(matches!(answers[0].reply, Reply::InFlight(_)), "{:?}", answers[0].reply);
-    assert!(matches!(answers[1].reply, Reply::Mismatch(_)), "a mismatch is never held: {:?}", answers[1].reply);
+    assert!(
+        matches!(answers[1].reply, Reply::Mismatch(_)),
+        "a mismatch is never held: {:?}",
+        answers[1].reply
+    );
     assert!(started.elapsed() >= Duration::from_millis(450), "{:?}", started.elapsed());
     let (read, ended) = (Connection::new(), Connection::new());
     let read = read.send(node, vec![get("k", 20_000)], 30_000).remove(0).1;
