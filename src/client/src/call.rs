@@ -8,7 +8,6 @@
 //! left without a definite answer.
 
 use crate::client::Inner;
-use crate::config::deadline_passed;
 use crate::env::{self, Instant};
 use crate::error::Error;
 use crate::pause::Pause;
@@ -114,7 +113,7 @@ impl Inner {
         };
         let now = self.env.now();
         if now >= until.deadline {
-            return Attempt::Refused(deadline_passed(false));
+            return Attempt::Refused(Error::late(false));
         }
         let link = match self.pool.link(&addr, until.deadline).await {
             Ok(link) => link,

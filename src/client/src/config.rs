@@ -1,7 +1,7 @@
 //! What a client is told: where the cluster is, and every bound.
 
 use crate::error::Error;
-use hapax_core::{ErrorCode, Invalid};
+use hapax_core::Invalid;
 use hapax_wire::ClusterId;
 use std::time::Duration;
 
@@ -136,15 +136,6 @@ pub(crate) fn check_addr(addr: &str) -> Result<(), Error> {
 impl From<&str> for ClientConfig {
     fn from(seeds: &str) -> Self {
         Self::from_list(seeds)
-    }
-}
-
-pub(crate) fn deadline_passed(sent: bool) -> Error {
-    let text = "the call's deadline passed before its reply came";
-    if sent {
-        Error::indefinite(ErrorCode::Deadline, text)
-    } else {
-        Error::definite(ErrorCode::Deadline, "the call's deadline passed before it could be sent")
     }
 }
 

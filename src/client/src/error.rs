@@ -31,6 +31,15 @@ impl Error {
         Self { field: Some(field.to_owned()), ..Self::definite(ErrorCode::TooLarge, text) }
     }
 
+    /// The call's time is over; what became of it is known only if it was never sent.
+    pub(crate) fn late(sent: bool) -> Self {
+        if sent {
+            Self::indefinite(ErrorCode::Deadline, "the call's deadline passed before its reply came")
+        } else {
+            Self::definite(ErrorCode::Deadline, "the call's deadline passed before it could be sent")
+        }
+    }
+
     /// The same error for a request of which an earlier copy may have had its effect.
     pub(crate) fn weakened(mut self, in_doubt: bool) -> Self {
         self.definite &= !in_doubt;

@@ -104,7 +104,7 @@ impl Holding {
             return Ok(());
         }
         let Some(mut seq) = env::by(until, self.renewing.lock()).await else {
-            return Err(crate::config::deadline_passed(false).into());
+            return Err(crate::Error::late(false).into());
         };
         if self.was_lost() {
             return Err(HoldError::Lost);

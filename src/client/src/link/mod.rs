@@ -17,7 +17,6 @@ mod writer;
 
 pub(crate) use dial::dial;
 
-use crate::config::deadline_passed;
 use crate::env::{self, Env, Instant, Task};
 use crate::error::Error;
 use crate::routes::Routes;
@@ -103,7 +102,7 @@ impl Link {
         let mut waiting = self.enter(make, deadline)?;
         match env::by(deadline, waiting.answer()).await {
             Some(answer) => answer,
-            None => Err(deadline_passed(waiting.was_sent())),
+            None => Err(Error::late(waiting.was_sent())),
         }
     }
 

@@ -1,7 +1,6 @@
 //! The writing half: whatever is queued becomes one frame and one write.
 
 use super::{Outgoing, Shared};
-use crate::config::deadline_passed;
 use crate::env::Instant;
 use crate::error::Error;
 use bytes::BytesMut;
@@ -78,7 +77,7 @@ fn gather_calls<I: Iterator<Item = Outgoing>>(
     while let Some(Outgoing::Call { id, deadline, request }) = items.peek() {
         let left_ms = u32::try_from(deadline.saturating_duration_since(now).as_millis()).unwrap_or(u32::MAX);
         if left_ms == 0 {
-            shared.pending.fail(*id, deadline_passed(false));
+            shared.pending.fail(*id, Error::late(false));
         } else if shared.pending.send(*id) {
             match frame.push(*id, left_ms, request) {
                 Push::Taken => {}
