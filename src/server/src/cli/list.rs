@@ -26,27 +26,40 @@ pub(super) struct ListArgs {
     pub(super) limit: u32,
 }
 
+/// What was read.
+pub(super) struct Listed {
+    /// The rows, shard by shard.
+    pub(super) rows: Vec<Row>,
+    /// There are more.
+    pub(super) more: bool,
+    /// Shards that could not answer, and why.
+    pub(super) failed: Vec<(u32, hapax_client::Error)>,
+}
+
 impl ListArgs {
-    /// Reads every shard until there are enough rows; says whether there are more.
-    pub(super) async fn rows(
-        &self,
-        globals: &Globals,
-        session: &Session,
-    ) -> anyhow::Result<(Vec<Row>, bool)> {
+    /// Reads every shard until there are enough rows. A shard that does not answer hides no other.
+    pub(super) async fn rows(&self, globals: &Globals, session: &Session) -> anyhow::Result<Listed> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let mut rows: Vec<Row> = Vec::new();
+        let mut listed = Listed { rows: Vec::new(), more: false, failed: Vec::new() };
         for shard in 0..session.shards() {
             let mut after: Option<Address> = None;
             loop {
-                let answer = session.call(self.ask(globals, shard, after.take())).await?;
+                let answer = match session.call(self.ask(globals, shard, after.take())).await {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        listed.failed.push((shard, error));
+                        break;
+                    }
+                };
                 let Reply::Page(page) = answer.reply else {
                     anyhow::bail!("a listing was answered with {}", answer.reply.name());
                 };
-                rows.extend(page.rows);
+                listed.rows.extend(page.rows);
                 // One row more than wanted tells that there are more.
-                if rows.len() > limit {
-                    rows.truncate(limit);
-                    return Ok((rows, true));
+                if listed.rows.len() > limit {
+                    listed.rows.truncate(limit);
+                    listed.more = true;
+                    return Ok(listed);
                 }
                 match page.next {
                     Some(next) => after = Some(next),
@@ -54,7 +67,7 @@ impl ListArgs {
                 }
             }
         }
-        Ok((rows, false))
+        Ok(listed)
     }
 
     fn ask(&self, globals: &Globals, shard: u32, after: Option<Address>) -> Ask {

@@ -142,9 +142,13 @@ async fn verb(
         Command::Get(args) => args.ask(globals)?,
         Command::Forget(args) => forget(args, globals, session).await?,
         Command::List(args) => {
-            let (rows, more) = args.rows(globals, session).await?;
-            screen.rows(&rows, more)?;
-            return Ok(Exit::Ok);
+            let listed = args.rows(globals, session).await?;
+            let failed: Vec<u32> = listed.failed.iter().map(|(shard, _)| *shard).collect();
+            screen.rows(&listed.rows, listed.more, &failed)?;
+            for (shard, error) in &listed.failed {
+                screen.err(&format!("shard {shard} is missing: {error}\n"))?;
+            }
+            return Ok(if failed.is_empty() { Exit::Ok } else { Exit::Error });
         }
         Command::Dev(_) | Command::Server(_) | Command::Run(_) | Command::Status(_) => {
             anyhow::bail!("not a verb of the protocol")

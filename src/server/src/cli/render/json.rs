@@ -41,9 +41,10 @@ pub(in crate::cli) fn text(object: &mut Map<String, Value>, name: &str, bytes: &
     object.insert(format!("{name}_encoding"), encoding.into());
 }
 
-/// One page of a listing.
-pub(in crate::cli) fn page(rows: &[Row], more: bool) -> Value {
-    json!({ "reply": "page", "rows": rows.iter().map(row).collect::<Vec<_>>(), "more": more })
+/// A listing, or one page of it; `failed` are the shards whose records are missing.
+pub(in crate::cli) fn page(rows: &[Row], more: bool, failed: &[u32]) -> Value {
+    let rows: Vec<Value> = rows.iter().map(row).collect();
+    json!({ "reply": "page", "rows": rows, "more": more, "failed_shards": failed })
 }
 
 fn reply(reply: &Reply) -> Map<String, Value> {
@@ -86,7 +87,7 @@ fn reply(reply: &Reply) -> Map<String, Value> {
         }
         Reply::State(it) => view(&mut object, it),
         Reply::Page(Page { rows, next }) => {
-            if let Value::Object(listing) = page(rows, next.is_some()) {
+            if let Value::Object(listing) = page(rows, next.is_some(), &[]) {
                 object.extend(listing);
             }
         }

@@ -63,10 +63,10 @@ impl Screen {
         if self.json { self.json(&json_error(error)) } else { self.err(&human_error(error)) }
     }
 
-    /// Shows records.
-    pub(super) fn rows(self, rows: &[Row], more: bool) -> io::Result<()> {
+    /// Shows records; `failed` are the shards whose records are missing.
+    pub(super) fn rows(self, rows: &[Row], more: bool, failed: &[u32]) -> io::Result<()> {
         if self.json {
-            return self.json(&json_page(rows, more));
+            return self.json(&json_page(rows, more, failed));
         }
         self.out(human_rows(rows, more).as_bytes())
     }
