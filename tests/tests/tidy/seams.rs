@@ -29,7 +29,7 @@ const EFFECTS: [Effect; 5] = [
         allowed: &[
             ("src/raft/src/env.rs", "the nodes' clock"),
             ("src/client/src/env.rs", "the client's clock"),
-            ("src/server/src/server/storage.rs", "measures syncs for a figure; decides nothing"),
+            ("src/server/src/server/world.rs", "measures syncs for a figure; decides nothing"),
         ],
     },
     Effect {
