@@ -194,6 +194,25 @@ async fn a_mark_that_was_definitely_refused_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_that_comes_back_without_its_mark_does_not_let_the_effect_begin() {
+    let (world, client) = holding(|seen| {
+        let unmarked =
+            hapax_core::reply::Renewed { deadline: LogTime(9), lease_left_ms: 3000, marked: false };
+        matches!(seen.request.ask, Ask::Renew(_)).then_some(Act::Reply(Reply::Renewed(unmarked)))
+    })
+    .await;
+    let work = |run: Execution| async move {
+        let refused = run.mark().await.expect_err("it is not marked");
+        assert!(matches!(&refused, HoldError::Call(error) if !error.is_definite()));
+        Result::<Ending<u32>, HoldError>::Err(refused)
+    };
+    let error = execute(&client).run(work).await.expect_err("the work gave up");
+    assert!(matches!(error, ExecuteError::Work { in_doubt: true, .. }));
+    settle().await;
+    assert!(releases(&world).is_empty(), "whether it is marked after all is not known");
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropped_while_claiming_a_grant_on_its_way_is_given_back() {
     let mut claims = 0;
     let (world, client) = holding(move |seen| {
