@@ -166,13 +166,24 @@ impl Cluster {
         }
     }
 
-    /// Holds what `from` sends to others, whoever dialled; it still hears them.
+    /// Holds what a node sends to others, whoever dialled; it still hears them.
     pub(crate) fn mute(&self, i: usize, held: bool) {
         for ((from, to), wire) in &self.wires {
             if *from == i {
                 wire.hold(held, false);
             } else if *to == i {
                 wire.hold(false, held);
+            }
+        }
+    }
+
+    /// Holds what others send to a node, whoever dialled; they still hear it.
+    pub(crate) fn deafen(&self, i: usize, held: bool) {
+        for ((from, to), wire) in &self.wires {
+            if *from == i {
+                wire.hold(false, held);
+            } else if *to == i {
+                wire.hold(held, false);
             }
         }
     }

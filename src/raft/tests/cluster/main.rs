@@ -7,6 +7,7 @@
 )]
 
 mod asks;
+mod chaos;
 mod clock;
 mod digests;
 mod forwarding;

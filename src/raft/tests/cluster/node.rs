@@ -152,6 +152,7 @@ async fn open(
         Storage::Real(dir) => (Arc::new(RealDisk), dir, EngineKind::Fjall),
     };
     disk.create_dir(&dir).unwrap();
+    disk.sync_dir(dir.parent().unwrap()).unwrap();
     let config = NodeConfig {
         cluster: CLUSTER,
         node: id,

@@ -146,6 +146,22 @@ async fn a_leader_that_is_cut_off_never_grants_and_never_answers_a_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_heard_and_hears_nobody_does_not_keep_the_shard_to_itself() {
+    let cluster = Cluster::form_with(wired()).await;
+    let deaf = cluster.leader_of(0).unwrap();
+    cluster.deafen(deaf, true);
+    let cut = Instant::now();
+    cluster.wait("another leads", |cluster| (0..3).any(|i| i != deaf && cluster.node(i).node.leads(0))).await;
+    assert!(cut.elapsed() < Duration::from_secs(10), "{:?}", cut.elapsed());
+    let other = (deaf + 1) % 3;
+    assert!(matches!(cluster.ask(other, claim("k", 1, 0)).await.reply, Reply::Granted(_)));
+    cluster.deafen(deaf, false);
+    cluster.wait_ready().await;
+    assert!(matches!(cluster.ask(deaf, claim("l", 1, 0)).await.reply, Reply::Granted(_)));
+    cluster.check_agreement().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_that_comes_back_from_a_cut_does_not_disturb_its_leader() {
     let cluster = Cluster::form_with(wired()).await;
     let leader = cluster.leader_of(0).unwrap();
