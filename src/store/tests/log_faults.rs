@@ -132,6 +132,7 @@ fn a_disk_below_its_reserve_refuses_appends_but_not_what_makes_room() {
     assert!(error.is_definite());
     assert!(index > 20);
     assert_eq!(read_all(&group).expect("read").len() as u64, index - 1, "nothing of the refused one");
+    assert!(matches!(node.log.check_room(), Err(LogError::DiskFull { .. })));
     // Votes and purges still go, and purging makes room in recycled segments.
     node.run(group.save_vote(Bytes::from_static(b"v"))).expect("saved");
     node.run(group.purge_to(log_support::at(1, index - 1))).expect("purged");

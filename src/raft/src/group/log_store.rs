@@ -179,7 +179,9 @@ impl RaftLogStorage<Types> for LogStore {
         self.hear(&entries);
         let entries: Vec<_> = entries.iter().map(to_stored).collect();
         let done = Box::new(move |result: Result<(), LogError>| callback.io_completed(result.map_err(to_io)));
-        self.log.append(entries, done).await.map_err(to_io)
+        // What is refused here ends the group's consensus: the leader looks at the reserve before it
+        // proposes, and what was proposed goes into it.
+        self.log.append_into_reserve(entries, done).await.map_err(to_io)
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<RaftLogId>) -> Result<(), io::Error> {

@@ -89,7 +89,9 @@ impl Group {
             waiters_per_node: limits.waiters_per_node,
             gathered_max: limits.queued_calls_per_shard,
         };
-        let driving = Driver::new(Arc::clone(&shard), raft.clone(), driver, woken, limits, context.shards);
+        let log = context.log.clone();
+        let driving =
+            Driver::new(Arc::clone(&shard), raft.clone(), driver, woken, limits, context.shards, log);
         let mut stopped = stop.subscribe();
         let mut tasks = vec![
             tokio::spawn(driving.run(message_queue, async move {

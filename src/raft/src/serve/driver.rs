@@ -13,6 +13,7 @@ use crate::serve::outbox::{Outbox, not_leader, too_slow};
 use crate::serve::pending::{Pending, Work};
 use hapax_core::quota::refuse_claim;
 use hapax_core::{Address, Answer, Command, ErrorCode, LeaderHint, LogTime, ReadAt, Refusal, Reply, Verb};
+use hapax_store::log::Log;
 use parking_lot::Mutex;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -108,6 +109,7 @@ impl DriverHandle {
 
 /// The driver of one shard.
 pub struct Driver {
+    log: Log,
     shard: Arc<Shard>,
     raft: RaftGroup,
     handle: DriverHandle,
@@ -132,8 +134,10 @@ impl Driver {
         reader: UnboundedSender<Vec<Pending>>,
         limits: &NodeLimits,
         shards: u32,
+        log: Log,
     ) -> Self {
         Self {
+            log,
             shard,
             raft,
             handle,
@@ -289,6 +293,14 @@ impl Driver {
         if self.shard.records.overfull() {
             let why = "the record store is behind";
             return self.refuse_ready(&Refusal::definite(ErrorCode::Overloaded, why));
+        }
+        if let Err(error) = self.log.check_room() {
+            // A tick is small, and what waits for it may be a read: it goes into the reserve.
+            let only_ticks = self.ready.is_empty() || !self.after_tick.is_empty();
+            self.refuse_ready(&Refusal::definite(ErrorCode::Unavailable, error.to_string()));
+            if !only_ticks {
+                return;
+            }
         }
         let Some(stamp) = self.shard.stamp() else { return self.lose_lead() };
         let calls = entry::cut(&mut self.ready, Instant::now());

@@ -196,7 +196,7 @@ pub struct HttpSection {
 
 impl Default for HttpSection {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:7421".to_owned(), connections: 64, connection_ms: 10_000 }
+        Self { listen: "127.0.0.1:7421".to_owned(), connections: 64, connection_ms: 5_000 }
     }
 }
 

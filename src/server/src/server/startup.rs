@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use anyhow::{Context as _, bail};
 use hapax_raft::config::NodeConfig;
 use hapax_raft::env::net::TcpListener;
-use hapax_raft::formation::{self, Progress};
+use hapax_raft::formation::{self, FormationError, Progress};
 use hapax_raft::ids::NodeId;
 use hapax_raft::layout::Layout;
 use hapax_raft::node::Node;
@@ -177,8 +177,18 @@ async fn form(
         health.starting(text);
     };
     health.starting("meeting the other nodes".to_owned());
-    let formed = formation::form(acceptor, told, disk, storage.dir.path(), &storage.log, &place, &progress);
-    Ok(formed.await?)
+    let dir = storage.dir.path();
+    match formation::form(acceptor, told, disk, dir, &storage.log, &place, &progress).await {
+        Err(FormationError::Replaced { here, there, name }) => {
+            if let Ok(Some(layout)) = Layout::load(disk, dir, told.cluster)
+                && let Some(owner) = layout.name_of(here)
+            {
+                bail!("node.data_dir: this is the directory of another node, {owner}, not of {name}");
+            }
+            Err(FormationError::Replaced { here, there, name }.into())
+        }
+        formed => Ok(formed?),
+    }
 }
 
 /// What cannot change after the cluster was formed.

@@ -64,6 +64,16 @@ impl GroupLog {
     /// All but [`LogError::Io`] and [`LogError::Stopped`] are definite, unless a part was appended already:
     /// then [`GroupLog::state`] tells how far.
     pub async fn append(&self, entries: Vec<LogEntry>, done: Done) -> Result<(), LogError> {
+        self.shared().check_space()?;
+        self.append_into_reserve(entries, done).await
+    }
+
+    /// Appends like [`GroupLog::append`], also while the reserve of the configuration is not there: for entries
+    /// that cannot be refused any more. Whoever proposes asks [`super::Log::check_room`] first.
+    ///
+    /// # Errors
+    /// As [`GroupLog::append`], but never [`LogError::DiskFull`].
+    pub async fn append_into_reserve(&self, entries: Vec<LogEntry>, done: Done) -> Result<(), LogError> {
         self.check_entries(&entries)?;
         let mut parts = self.split(entries);
         let last = parts.pop();
@@ -84,6 +94,7 @@ impl GroupLog {
     /// # Errors
     /// [`LogError::QueueFull`], [`LogError::EntryTooLarge`], or as [`GroupLog::append`].
     pub fn try_append(&self, entries: Vec<LogEntry>, done: Done) -> Result<(), LogError> {
+        self.shared().check_space()?;
         self.check_entries(&entries)?;
         let bytes = append_bytes(&entries);
         let bytes_max = self.shared().config.write_bytes_max;
@@ -131,7 +142,6 @@ impl GroupLog {
         room: Room<'_>,
     ) -> Result<(), LogError> {
         let shared = self.shared();
-        shared.check_space()?;
         let mut mem = self.group.mem.lock();
         mem.check(self.group.id)?;
         mem.check_follows(&entries)?;

@@ -165,6 +165,18 @@ impl Log {
         }
     }
 
+    /// Whether the configured reserve of free space is there, as of now. Space that cannot be measured counts as
+    /// there: a write that does not fit says so itself.
+    ///
+    /// # Errors
+    /// [`LogError::DiskFull`].
+    pub fn check_room(&self) -> Result<(), LogError> {
+        match self.alive.0.sample_space() {
+            Err(full @ LogError::DiskFull { .. }) => Err(full),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// The log's figures.
     #[must_use]
     pub fn stats(&self) -> LogStats {
