@@ -6,6 +6,7 @@
 //! from what is durable. A graceful stop first says that it is not ready, then hands over every
 //! leadership, answers what is in flight, and flushes.
 
+mod files;
 mod health;
 mod layout;
 mod logging;
@@ -39,6 +40,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub fn run(config: Config, end_with_stdin: bool) -> anyhow::Result<()> {
     logging::start(&config.log)?;
     panic::abort_on_panic();
+    files::raise_limit(config.limits.connections);
     for name in Config::unknown_variables() {
         tracing::warn!(name, "this environment variable sets nothing");
     }
