@@ -135,9 +135,11 @@ fn deliver(
                 again.entry(leader).or_default().insert(id, call);
             }
             _ => {
-                if is_not_leader(&answer) {
+                let not_leader = is_not_leader(&answer);
+                if not_leader {
                     node.forget_leader(call.request.ask.shard(node.context().shards), from);
                 }
+                let answer = if not_leader { without_leader(answer) } else { answer };
                 done.push((id, answer));
             }
         }
@@ -161,6 +163,17 @@ fn forget(node: &Node, to: NodeId, out: &HashMap<u64, Out>) {
         out.values().map(|call| call.request.ask.shard(node.context().shards)).collect();
     for shard in shards {
         node.forget_leader(shard, to);
+    }
+}
+
+/// "This node does not lead", where that node knows nobody who does, tells the client nothing that
+/// it can use.
+fn without_leader(answer: Answer) -> Answer {
+    match &answer.reply {
+        Reply::Error(refusal) if refusal.definite && refusal.hint.is_none() => {
+            Answer { reply: Reply::Error(crate::node::no_leader()), witness: None }
+        }
+        _ => answer,
     }
 }
 

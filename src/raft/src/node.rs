@@ -609,7 +609,8 @@ fn wait_until(arrived: Instant, deadline: Instant, wait_ms: u64) -> Instant {
     (arrived + wait).min(deadline.checked_sub(margin).unwrap_or(deadline))
 }
 
-fn no_leader() -> Refusal {
+/// Nobody is known to lead, and nothing was proposed.
+pub(crate) fn no_leader() -> Refusal {
     Refusal::definite(ErrorCode::Unavailable, "no leader of the shard is known")
 }
 

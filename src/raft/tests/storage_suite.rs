@@ -76,8 +76,9 @@ impl StoreBuilder<Types, LogStore, StateMachine, Guard> for Builder {
         }
         let shard = Arc::new(shard(&records));
         let group = log.create_group(GroupId { shard: 0, replica: shard.replica.as_u64() });
+        let (machine, _) = StateMachine::new(Arc::clone(&shard));
         let guard = Guard { _dir: dir, records, busy };
-        Ok((guard, LogStore::new(group, Arc::clone(&shard)), StateMachine::new(shard)))
+        Ok((guard, LogStore::new(group, shard), machine))
     }
 }
 
@@ -118,6 +119,7 @@ fn shard(records: &RecordStore) -> Shard {
         state,
         position: meta.position,
         membership: decode_membership(&meta.membership).unwrap(),
+        is_retired: false,
         digests: Default::default(),
         waiters: Default::default(),
         quota: None,

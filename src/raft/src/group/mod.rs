@@ -22,6 +22,7 @@ use crate::serve::reader::Reader;
 use crate::stop::StopFlag;
 use crate::types::Types;
 use openraft::{Config, SnapshotPolicy};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -39,6 +40,8 @@ pub struct Group {
     placement: Placement,
     stop: StopFlag,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    /// Ends when apply is over for good.
+    machine_released: tokio::sync::Mutex<mpsc::Receiver<Infallible>>,
 }
 
 /// How long the tasks of a stopping group may take.
@@ -65,7 +68,7 @@ impl Group {
             Arc::clone(&context.links),
             context.config.timing,
         );
-        let machine = StateMachine::new(Arc::clone(&shard));
+        let (machine, machine_released) = StateMachine::new(Arc::clone(&shard));
         let config = Arc::new(raft_config(context, placement.shard));
         let raft = RaftGroup::new(placement.replica.as_u64(), config, network, log, machine).await?;
         let (messages, message_queue) = mpsc::unbounded_channel();
@@ -80,6 +83,7 @@ impl Group {
             placement: placement.clone(),
             stop: stop.clone(),
             tasks: parking_lot::Mutex::default(),
+            machine_released: tokio::sync::Mutex::new(machine_released),
         });
         let reader = Reader {
             shard: Arc::clone(&shard),
@@ -140,6 +144,11 @@ impl Group {
         }
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(shard = self.placement.shard, %error, "the consensus did not stop cleanly");
+        }
+        // The consensus does not wait for its apply worker, which may be in the middle of a batch.
+        self.shard.applied.lock().is_retired = true;
+        if timeout(STOP, self.machine_released.lock().await.recv()).await.is_err() {
+            tracing::error!(shard = self.placement.shard, "apply goes on in a replica that has stopped");
         }
     }
 }

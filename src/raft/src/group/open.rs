@@ -138,6 +138,7 @@ pub fn shard(
         state,
         position: meta.position,
         membership,
+        is_retired: false,
         digests: Default::default(),
         waiters: Default::default(),
         quota: None,

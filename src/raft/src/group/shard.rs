@@ -29,6 +29,9 @@ pub struct AppliedState {
     pub position: Option<LogPosition>,
     /// The members as of it.
     pub membership: StoredMembership,
+    /// Set when the replica has stopped: what its consensus still had in hand must not be applied
+    /// beside that of the one that replaces it.
+    pub is_retired: bool,
     /// The digests remembered, to be compared with those of the peers.
     pub digests: DigestRing,
     /// Callers held until something here changes.

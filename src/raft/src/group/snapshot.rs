@@ -68,6 +68,9 @@ pub fn meta_of(source: &SnapshotSource) -> io::Result<SnapshotMeta> {
 /// # Errors
 /// When the store cannot be replaced, or the snapshot is not the one announced.
 pub fn install(shard: &Shard, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
+    if shard.applied.lock().is_retired {
+        return Err(io::Error::other("the replica has stopped"));
+    }
     let sink = match data {
         SnapshotData::Received(sink) => sink,
         // At start openraft may offer our own view back; it is what we have.

@@ -19,8 +19,10 @@ use hapax_store::records::{AppliedMeta, StoreError};
 use openraft::OptionalSend;
 use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot};
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// An address and what is stored there from now on.
 type Change = (Address, Option<Arc<Record>>);
@@ -28,18 +30,24 @@ type Change = (Address, Option<Arc<Record>>);
 /// The state machine of one replica.
 pub struct StateMachine {
     shard: Arc<Shard>,
+    /// Closes when openraft's worker has let go of this.
+    _in_use: mpsc::Sender<Infallible>,
 }
 
 impl StateMachine {
-    /// Over the replica's shared parts.
+    /// Over the replica's shared parts. The receiver ends when the state machine is no longer in use.
     #[must_use]
-    pub fn new(shard: Arc<Shard>) -> Self {
-        Self { shard }
+    pub fn new(shard: Arc<Shard>) -> (Self, mpsc::Receiver<Infallible>) {
+        let (in_use, released) = mpsc::channel(1);
+        (Self { shard, _in_use: in_use }, released)
     }
 
     fn apply_entry(&self, entry: &Entry) -> io::Result<Applied> {
         let at = position(&entry.log_id);
         let mut applied = self.shard.applied.lock();
+        if applied.is_retired {
+            return Err(io::Error::other("the replica has stopped"));
+        }
         let mut changes = Vec::new();
         let mut result = Applied::default();
         match &entry.payload {

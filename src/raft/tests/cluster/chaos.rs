@@ -163,7 +163,8 @@ async fn whatever_happens_to_the_nodes_each_key_is_granted_once_and_its_result_s
     let (history, running) = (Arc::new(History::default()), Arc::new(AtomicBool::new(true)));
     let workers: Vec<_> = (0..WORKERS)
         .map(|number| {
-            let (cluster, history, running) = (Arc::clone(&cluster), Arc::clone(&history), Arc::clone(&running));
+            let (cluster, history, running) =
+                (Arc::clone(&cluster), Arc::clone(&history), Arc::clone(&running));
             tokio::spawn(Worker { number, cluster, history, running }.run())
         })
         .collect();

@@ -18,14 +18,8 @@ fn corrupt(cluster: &Cluster, i: usize, by: u128) {
 async fn fill(cluster: &Cluster, i: usize, name: &str) {
     for n in 0..2 * EVERY {
         // A replica may stop in the middle: the same nonce finds its grant again.
-        let ask = || claim(&format!("{name}-{n}"), 1, 0);
-        loop {
-            match cluster.ask(i, ask()).await.reply {
-                Reply::Granted(_) => break,
-                Reply::Error(refusal) => assert!(!refusal.definite, "no leader is found: {refusal:?}"),
-                other => panic!("{other:?}"),
-            }
-        }
+        let reply = cluster.insist(i, claim(&format!("{name}-{n}"), 1, 0)).await;
+        assert!(matches!(reply, Reply::Granted(_)), "{reply:?}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! Calls that reach a node without a replica of their shard.
 
-use crate::asks::{Connection, answer, claim, claim_for, complete, get, key_in, token_of};
+use crate::asks::{
+    Connection, answer, ask_node, claim, claim_for, complete, get, key_in, refusal_of, token_of,
+};
 use crate::harness::{Cluster, Setup};
 use crate::node::CLUSTER;
 use bytes::BytesMut;
@@ -10,7 +12,7 @@ use hapax_raft::peer::connection::{Introduction, dial, next_frame};
 use hapax_wire::peer::{Channel, Forward, ForwardReplies, Forwarded, PeerBody, PeerFrame};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 fn five() -> Setup {
     Setup { shards: 5, ..Setup::of(5) }
@@ -37,6 +39,42 @@ async fn every_node_of_five_answers_for_every_shard_and_after_its_leader_has_cha
                 other => panic!("{other:?}"),
             }
         }
+    }
+    cluster.check_agreement().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_five_nodes_two_dead_ones_stop_only_the_shards_whose_majority_they_were() {
+    let mut cluster = Cluster::form_with(five()).await;
+    let keys: Vec<String> = (0..5).map(|shard| key_in(shard, 5, "k")).collect();
+    for (i, key) in keys.iter().enumerate() {
+        token_of(&cluster.ask(i, claim(key, 1, 0)).await);
+    }
+    cluster.cut_power(0, 1);
+    cluster.cut_power(1, 2);
+    for shard in [1, 2, 3] {
+        for i in 2..5 {
+            let other = key_in(shard, 5, &format!("by-{i}"));
+            assert!(matches!(cluster.insist(i, claim(&other, 1, 0)).await, Reply::Granted(_)));
+        }
+    }
+    for shard in [0, 4] {
+        for i in 2..5 {
+            let started = Instant::now();
+            let refused = ask_node(cluster.node(i), claim(&keys[shard], 2, 0), 1_500).await;
+            let code = refusal_of(&refused).code;
+            assert!(
+                matches!(code, ErrorCode::Unavailable | ErrorCode::Deadline),
+                "{shard} by {i}: {refused:?}"
+            );
+            assert!(started.elapsed() < Duration::from_millis(2_500), "{:?}", started.elapsed());
+        }
+    }
+    cluster.start(0).await;
+    cluster.start(1).await;
+    cluster.wait_ready().await;
+    for (i, key) in keys.iter().enumerate() {
+        assert!(matches!(cluster.ask(i, claim(key, 3, 0)).await.reply, Reply::InFlight(_)), "{key}");
     }
     cluster.check_agreement().await;
 }
@@ -93,12 +131,7 @@ async fn a_node_without_a_replica_finds_the_leader_that_follows_one_that_died() 
         let dead = cluster.leader_of(shard).unwrap();
         cluster.cut_power(dead, seed);
         // Its connection broke with the call out, maybe: that is asked again, like anything open.
-        let completed = loop {
-            match cluster.ask(outside, complete(&key, token, "x")).await.reply {
-                Reply::Error(refusal) => assert!(!refusal.definite, "no leader is found: {refusal:?}"),
-                reply => break reply,
-            }
-        };
+        let completed = cluster.insist(outside, complete(&key, token, "x")).await;
         assert!(matches!(completed, Reply::Completed(_) | Reply::AlreadyCompleted), "{completed:?}");
         cluster.start(dead).await;
         cluster.wait_ready().await;

@@ -262,6 +262,17 @@ impl Cluster {
             }
         }
     }
+
+    /// Sends one request to a node until it is answered; sending a verb again does no harm.
+    pub(crate) async fn insist(&self, i: usize, ask: Ask) -> Reply {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match self.ask(i, ask.clone()).await.reply {
+                Reply::Error(error) => assert!(Instant::now() < deadline, "{error:?}"),
+                reply => return reply,
+            }
+        }
+    }
 }
 
 async fn rebind(addr: &str) -> std::net::TcpListener {

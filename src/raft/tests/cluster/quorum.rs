@@ -117,6 +117,8 @@ async fn a_leader_that_is_cut_off_never_grants_and_never_answers_a_read() {
     let old = cluster.leader_of(0).unwrap();
     let token = token_of(&cluster.ask(old, claim_for("k", 1, 0, Some(60_000))).await);
     cluster.isolate(old, true);
+    let connection = Connection::new();
+    let out = connection.send(cluster.node(old), vec![claim("out", 9, 0)], 30_000).remove(0).1;
     cluster.wait("another leads", |cluster| (0..3).any(|i| i != old && cluster.node(i).node.leads(0))).await;
     let new = (0..3).find(|i| *i != old && cluster.node(*i).node.leads(0)).unwrap();
     // The old one may still think that it leads: what it says now must not contradict the new one.
@@ -137,6 +139,10 @@ async fn a_leader_that_is_cut_off_never_grants_and_never_answers_a_read() {
         }
     }
     cluster.isolate(old, false);
+    let healed = Instant::now();
+    let told = answer(out).await;
+    assert!(!refusal_of(&told).definite, "its entry was out: {told:?}");
+    assert!(healed.elapsed() < Duration::from_secs(10), "told long before its deadline");
     cluster.wait_ready().await;
     match cluster.ask(old, claim("k", 6, 0)).await.reply {
         Reply::Replayed(replayed) => assert_eq!(replayed.result.as_slice(), b"new"),

@@ -169,9 +169,8 @@ async fn waiters_are_bounded_by_address_and_by_node_and_those_who_gave_up_make_r
     let cluster = Cluster::form_with(Setup { shards: 2, limits, ..Setup::of(1) }).await;
     let node = cluster.node(0);
     let (one, two) = (key_in(0, 2, "one"), key_in(1, 2, "two"));
-    for key in [&one, &two] {
-        token_of(&ask_node(node, claim(key, 1, 0), 5_000).await);
-    }
+    let token = token_of(&ask_node(node, claim(&one, 1, 0), 5_000).await);
+    token_of(&ask_node(node, claim(&two, 1, 0), 5_000).await);
     let waiter = Connection::new();
     let mut calls = waiter.send(node, (2..5).map(|n| claim(&one, n, 20_000)).collect(), 30_000);
     held(&cluster, 0, 3).await;
@@ -186,7 +185,10 @@ async fn waiters_are_bounded_by_address_and_by_node_and_those_who_gave_up_make_r
     let (id, gone) = calls.remove(0);
     waiter.caller.cancel(id);
     let next = Connection::new();
-    let _held = next.send(node, vec![claim(&one, 10, 20_000)], 30_000);
+    let next = next.send(node, vec![claim(&one, 10, 20_000)], 30_000).remove(0).1;
     assert_eq!(refusal_of(&answer(gone).await).code, ErrorCode::Deadline);
     held(&cluster, 0, 5).await;
+    ask_node(node, complete(&one, token, "x"), 5_000).await;
+    assert!(matches!(answer(next).await.reply, Reply::Replayed(_)), "it had a place");
+    held(&cluster, 0, 2).await;
 }
