@@ -14,7 +14,7 @@ mod tests;
 
 pub use events::Events;
 pub use families::{Families, Kind};
-pub use node::of_node;
+pub use node::{of_disk, of_node};
 pub use operations::Operations;
 
 use crate::anomaly::{Counts, Finding, Signal};

@@ -29,6 +29,14 @@ pub fn of_node(node: &Node) -> Families {
     families
 }
 
+/// The space of the data directory's file system.
+pub fn of_disk(families: &mut Families, free_bytes: u64, reserve_bytes: u64) {
+    let help = "Bytes that may still be written on the file system of the data directory";
+    families.single(Kind::Gauge, "hapax_disk_free_bytes", help, float(free_bytes));
+    let help = "Below so many free bytes writes are refused";
+    families.single(Kind::Gauge, "hapax_disk_reserve_bytes", help, float(reserve_bytes));
+}
+
 /// One figure of every replica.
 type Figure = (&'static str, &'static str, fn(&GroupStats) -> f64);
 

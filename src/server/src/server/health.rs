@@ -1,9 +1,12 @@
 //! What the node says of itself over HTTP, from its first moment to its last.
 
+use crate::config::Config;
 use crate::http::Health;
 use crate::metrics::Families;
 use hapax_raft::node::{Node, Readiness};
+use hapax_store::disk::Disk;
 use parking_lot::RwLock;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Where the node is in its life.
@@ -19,12 +22,20 @@ enum Phase {
 /// The node's health.
 pub(super) struct NodeHealth {
     phase: RwLock<Phase>,
+    disk: Arc<dyn Disk>,
+    data_dir: PathBuf,
+    reserve_bytes: u64,
 }
 
 impl NodeHealth {
     /// A node that starts.
-    pub(super) fn new(doing: &str) -> Arc<Self> {
-        Arc::new(Self { phase: RwLock::new(Phase::Starting(doing.to_owned())) })
+    pub(super) fn new(doing: &str, disk: Arc<dyn Disk>, config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            phase: RwLock::new(Phase::Starting(doing.to_owned())),
+            disk,
+            data_dir: config.node.data_dir.clone(),
+            reserve_bytes: config.storage.reserve_bytes,
+        })
     }
 
     /// What it is doing now, before it serves.
@@ -68,6 +79,11 @@ impl Health for NodeHealth {
     }
 
     fn levels(&self) -> Families {
-        self.node().map(|node| crate::metrics::of_node(&node)).unwrap_or_default()
+        let mut families = self.node().map(|node| crate::metrics::of_node(&node)).unwrap_or_default();
+        // What cannot be measured is left out rather than shown as nothing.
+        if let Ok(free_bytes) = self.disk.free_bytes(&self.data_dir) {
+            crate::metrics::of_disk(&mut families, free_bytes, self.reserve_bytes);
+        }
+        families
     }
 }

@@ -52,7 +52,7 @@ impl Running {
     ) -> anyhow::Result<Option<Self>> {
         tracing::info!(name = config.node.name, version = VERSION, "starting");
         let metrics = Arc::new(Metrics::new(VERSION).context("metrics")?);
-        let health = NodeHealth::new("opening the data directory");
+        let health = NodeHealth::new("opening the data directory", Arc::clone(&world.disk), &config);
         let http = tokio::spawn(serve_http(&config, ports.http, &metrics, &health));
         let storage = match Storage::open(&config, &world) {
             Ok(storage) => storage,
