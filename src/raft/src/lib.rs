@@ -8,7 +8,7 @@
 //! | [`serve`] | from a call to its reply on the leader: batching, reads, waiting |
 //! | [`time`] | log time: stamps, and the wall clocks behind them |
 //! | [`peer`] | between nodes: links, the acceptor, openraft's network |
-//! | [`env`] | the only doors to clocks, randomness and sockets |
+//! | [`mod@env`] | the only doors to clocks, randomness and sockets |
 //!
 //! openraft stays inside: its types are named in [`types`], its bytes never reach disk or wire.
 

@@ -3,7 +3,7 @@
 //! Each replica judges itself: one that differs from a majority raises its `differs` flag, and is
 //! stopped and not started again (it still tells its digests, so that the others can judge); where
 //! no majority agrees, every replica does so.
-//! A difference that a silent member may decide is waited for, but not for ever: after [`PATIENCE`]
+//! A difference that a silent member may decide is waited for, but not for ever: after ten seconds
 //! the replicas that differ stop too, since one of them is wrong and nobody knows which.
 
 use crate::context::Context;

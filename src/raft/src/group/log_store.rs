@@ -37,13 +37,21 @@ impl LogStore {
     }
 
     /// Notes the log time of the newest entry received: a follower that comes to lead goes on from
-    /// there. (A leader's own stamps are already its clock's.)
+    /// there. (A leader's own stamps are already its clock's.) Only an entry of the present term
+    /// counts: its leader lives, and stamped it. What a new leader sends on from before its term
+    /// says nothing about the present; after an outage of all replicas, taking it for the present
+    /// would keep log time behind by the whole outage.
     fn hear(&self, entries: &[Entry]) {
         let newest = entries.iter().rev().find_map(|entry| match &entry.payload {
-            Payload::Normal(proposal) => hapax_store::codec::batch::batch_time(&proposal.0),
+            Payload::Normal(proposal) => {
+                let time = hapax_store::codec::batch::batch_time(&proposal.0)?;
+                Some((entry.log_id.leader_id.term, time))
+            }
             _ => None,
         });
-        if let Some(time) = newest {
+        let Some((term, time)) = newest else { return };
+        let vote = self.log.state().ok().and_then(|state| codec::decode_vote(&state.vote?).ok());
+        if vote.is_some_and(|vote| vote.leader_id.term == term) {
             self.shard.clock.lock().heard(time, self.shard.env.clock.boot_ms());
         }
     }

@@ -101,8 +101,13 @@ pub fn install(shard: &Shard, meta: &SnapshotMeta, data: SnapshotData) -> io::Re
         applied.position = installed.position;
         applied.membership = codec::decode_membership(&installed.membership)?;
         applied.digests.clear();
-        // Its log time is that of its last entry: a replica that leads next goes on from there.
-        shard.clock.lock().heard(installed.time, shard.env.clock.boot_ms());
+        // A replica that knows the present time is never behind its own state. One that does not is
+        // told nothing about the present by a snapshot of the past.
+        let mut clock = shard.clock.lock();
+        if clock.anchor().is_some() {
+            clock.heard(installed.time, shard.env.clock.boot_ms());
+        }
+        drop(clock);
         applied.waiters.take_all()
     };
     shard.wake(held);

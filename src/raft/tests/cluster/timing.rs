@@ -3,6 +3,7 @@
 use crate::asks::{Connection, answer, claim, claim_for, complete, token_of};
 use crate::harness::{Cluster, Setup};
 use hapax_core::{LogTime, Reply};
+use hapax_raft::config::NodeLimits;
 use hapax_raft::observe::Anomaly;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -110,6 +111,30 @@ async fn restarts_one_by_one_do_not_make_log_time_jump_and_a_cold_start_does() {
     cluster.wait_ready().await;
     let reply = cluster.ask(1, claim("held", 3, 0)).await.reply;
     assert!(matches!(reply, Reply::Granted(_)), "all were down for two hours: {reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cold_start_is_one_even_where_a_follower_has_to_catch_up_on_entries_of_before() {
+    for kept in [20_000, 8] {
+        // By entries, and by a snapshot.
+        let limits = NodeLimits { log_kept_entries: kept, ..NodeLimits::default() };
+        let mut cluster = Cluster::form_with(Setup { limits, ..one_shard(3) }).await;
+        token_of(&cluster.ask(0, claim_for("held", 1, 0, Some(600_000))).await);
+        cluster.stop(2).await;
+        for n in 0..40 {
+            token_of(&cluster.ask(0, claim(&format!("k-{n}"), 1, 0)).await);
+        }
+        sleep(Duration::from_millis(600)).await;
+        cluster.stop(0).await;
+        cluster.stop(1).await;
+        set_walls(&cluster, 2 * HOUR_MS);
+        for i in [2, 0, 1] {
+            cluster.start(i).await;
+        }
+        cluster.wait_ready().await;
+        let reply = cluster.ask(0, claim("held", 2, 0)).await.reply;
+        assert!(matches!(reply, Reply::Granted(_)), "all were down for two hours: {reply:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
