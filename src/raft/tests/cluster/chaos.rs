@@ -119,7 +119,7 @@ impl Worker {
 }
 
 /// One thing that goes wrong, and its end.
-async fn trouble(cluster: &RwLock<Cluster>, step: u64) {
+pub(crate) async fn trouble(cluster: &RwLock<Cluster>, step: u64) {
     let i = usize::try_from(step % 3).unwrap();
     let other = (i + 1) % 3;
     match step % 5 {

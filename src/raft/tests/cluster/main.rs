@@ -14,6 +14,7 @@ mod forwarding;
 mod harness;
 mod hostile;
 mod leading;
+mod leases;
 mod node;
 mod quorum;
 mod serving;
