@@ -73,8 +73,11 @@ async fn two_holders_never_act_at_the_same_time_whatever_happens_to_nodes_and_cl
             tokio::spawn(work(number, Arc::clone(&cluster), Arc::clone(&holds), Arc::clone(&running)))
         })
         .collect();
-    for (step, offset) in (0..7).zip([0, HOUR_MS, -HOUR_MS].into_iter().cycle()) {
-        cluster.read().await.homes[usize::try_from(step % 3).unwrap()].clock.set_wall_offset(offset);
+    // Most wall clocks are wrong, and change. No step is a cold start, which would be allowed to jump.
+    for (step, offset) in [0, 1, 2, 3, 5, 6, 7].into_iter().zip([HOUR_MS, -HOUR_MS].into_iter().cycle()) {
+        for node in [step % 3, (step + 1) % 3] {
+            cluster.read().await.homes[usize::try_from(node).unwrap()].clock.set_wall_offset(offset);
+        }
         trouble(&cluster, step).await;
     }
     running.store(false, Ordering::Relaxed);
