@@ -222,6 +222,34 @@ async fn a_flush_ends_when_everything_is_durable_or_the_writer_fails() {
     shard.flush().await.expect_err("nobody writes any more");
 }
 
+/// A write that fails ends the engine and the process; a disk that others have filled up must not.
+#[test]
+fn on_a_full_disk_nothing_is_written_and_nothing_is_lost() {
+    let (engine, disk) = (MemoryEngine::new(), SimDisk::new());
+    let mut home = Home::memory(engine.clone(), disk.clone());
+    home.config.reserve_bytes = 4 << 20;
+    disk.limit_capacity(Some(8 << 20));
+    let mut replica = home.replica();
+    replica.apply(&batch(1, vec![claim(1, 1, 1_000)]));
+    replica.sync();
+    disk.limit_capacity(Some(1 << 20));
+    engine.set_failing(true);
+    replica.apply(&batch(2, vec![claim(2, 1, 1_000)]));
+    for _ in 0..3 {
+        replica.write();
+    }
+    assert_eq!(replica.shard.durable(), at(1), "nothing was written");
+    assert_eq!(replica.contents().len(), 2, "and what was applied is there");
+    engine.set_failing(false);
+    disk.limit_capacity(Some(8 << 20));
+    replica.sync();
+    assert_eq!(replica.shard.durable(), at(2));
+    disk.limit_capacity(Some(1 << 20));
+    replica.apply(&batch(3, vec![claim(3, 1, 1_000)]));
+    replica.store.close();
+    assert_eq!(replica.writer.step(1_000_000).expect("no error"), None, "a full disk holds up no shutdown");
+}
+
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn the_writer_runs_as_a_task_and_ends_when_closed() {
     let home = memory();

@@ -79,7 +79,9 @@ fn open_records(config: &Config, world: &World) -> anyhow::Result<(RecordStore, 
     });
     let dir: PathBuf = config.node.data_dir.join("records");
     let open = || {
-        let config = RecordConfig { kind: kind.clone(), ..RecordConfig::default() };
+        // The log refuses first; what it took by then still finds room here.
+        let reserve_bytes = config.storage.reserve_bytes / 2;
+        let config = RecordConfig { kind: kind.clone(), reserve_bytes, ..RecordConfig::default() };
         RecordStore::open(Arc::clone(disk), &dir, config)
     };
     match open() {

@@ -23,6 +23,10 @@ pub struct RecordConfig {
     pub sync_bytes: usize,
     /// …or once the oldest unsynced batch is this old, ms.
     pub sync_ms: u64,
+    /// While less than this is free on the file system, nothing is written: a write that fails ends the engine.
+    /// What was applied waits in memory, and is in the log; 0 writes always. To be less than the log's reserve,
+    /// so that it is the log that refuses first.
+    pub reserve_bytes: u64,
     /// Where the engine does not reclaim by itself: between two steps of the sweep, ms.
     pub sweep_ms: u64,
     /// Rows that one step of the sweep looks at.
@@ -41,6 +45,7 @@ impl Default for RecordConfig {
             idle_ms: 10_000,
             sync_bytes: 64 << 20,
             sync_ms: 1_000,
+            reserve_bytes: 0,
             sweep_ms: 200,
             sweep_rows: 500,
         }

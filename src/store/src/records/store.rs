@@ -43,6 +43,8 @@ pub(super) type OpenShards = Arc<Mutex<BTreeMap<GroupId, Arc<ShardRecords>>>>;
 /// What the store, its shards and its writer share.
 #[derive(Debug)]
 pub(super) struct Shared {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
     pub(super) config: RecordConfig,
     pub(super) engine: Arc<dyn RecordEngine>,
     pub(super) signal: Signal,
@@ -78,6 +80,8 @@ impl RecordStore {
         attempts.end()?;
         let (engine, catalog, generations) = opened?;
         let shared = Arc::new(Shared {
+            disk: Arc::clone(&disk),
+            dir: dir.to_owned(),
             config,
             engine,
             signal: Signal::default(),
@@ -259,6 +263,12 @@ fn read_catalog(catalog: &dyn EngineSpace) -> Result<BTreeMap<GroupId, u64>, Sto
 }
 
 impl Shared {
+    /// Whether the configured reserve of free space is not there. Space that cannot be measured counts as there.
+    pub(super) fn is_full(&self) -> bool {
+        let reserve_bytes = self.config.reserve_bytes;
+        reserve_bytes > 0 && self.disk.free_bytes(&self.dir).is_ok_and(|free| free < reserve_bytes)
+    }
+
     /// The name of a replica's space of a generation.
     pub(super) fn space_name(id: GroupId, generation: u64) -> String {
         format!("{:08x}-{:016x}-{generation:x}", id.shard, id.replica)

@@ -2,7 +2,8 @@
 //!
 //! Contract: one writer a store, so that batches of a shard reach the engine one after another. Each batch is a
 //! whole prefix of what was applied; each sync covers the batches of all shards; a position is told to be durable
-//! only after the sync and the marks that tell of it. After any error of the engine the writer is over, everyone
+//! only after the sync and the marks that tell of it. While the disk is full it writes nothing and waits: the log
+//! has everything, and refuses more. After any error of the engine the writer is over, everyone
 //! who waits is told, and the process must end.
 //!
 //! It makes neither a thread nor a timer: the caller gives it one of the former and a clock.
@@ -30,6 +31,8 @@ pub struct RecordWriter {
     waiting_since_ms: HashMap<GroupId, u64>,
     unsynced_since_ms: Option<u64>,
     unsynced_bytes: usize,
+    /// The disk was full at the last step.
+    full: bool,
     sweep: Sweep,
 }
 
@@ -53,6 +56,7 @@ impl RecordWriter {
             waiting_since_ms: HashMap::new(),
             unsynced_since_ms: None,
             unsynced_bytes: 0,
+            full: false,
             sweep: Sweep::default(),
         }
     }
@@ -92,7 +96,8 @@ impl RecordWriter {
     }
 
     /// Writes and syncs what is due at `now_ms`, and says how long there will be nothing to do unless somebody
-    /// applies or flushes; `None` when the store is closed and everything is on the disk.
+    /// applies or flushes; `None` when the store is closed and everything is on the disk, or has no room there and
+    /// stays in the log.
     ///
     /// # Errors
     /// What ended it. Everyone who waits was told.
@@ -110,6 +115,9 @@ impl RecordWriter {
 
     fn step_all(&mut self, now_ms: u64) -> Result<Option<Duration>, StoreError> {
         let closing = self.shared.closing.load(Ordering::Acquire);
+        if self.is_full() {
+            return Ok((!closing).then_some(Duration::from_millis(IDLE_MS)));
+        }
         let shards = self.open_shards();
         let mut wait_ms = IDLE_MS;
         let (mut sync_wanted, mut unsynced, mut unwritten) = (closing, false, false);
@@ -138,6 +146,18 @@ impl RecordWriter {
         Ok(Some(Duration::from_millis(wait_ms.max(1))))
     }
 
+    /// Whether there is no room to write, told once when that begins and when it ends.
+    fn is_full(&mut self) -> bool {
+        let full = self.shared.is_full();
+        if full && !self.full {
+            tracing::warn!("the disk is full: the record store writes nothing until there is room");
+        } else if self.full && !full {
+            tracing::info!("there is room on the disk: the record store writes again");
+        }
+        self.full = full;
+        full
+    }
+
     /// Writes a shard's batch if it is time, and says when it will be.
     fn write_if_due(&mut self, shard: &ShardRecords, now_ms: u64, closing: bool) -> Result<Due, StoreError> {
         let pending = shard.pending();
@@ -156,7 +176,8 @@ impl RecordWriter {
             Err(error) => return Err(error),
         }
         self.waiting_since_ms.remove(&shard.id());
-        Ok(Due::No)
+        // A batch that was held up has gone alone; closing leaves nothing behind it either.
+        if closing && shard.pending().has_moved { Ok(Due::In(0)) } else { Ok(Due::No) }
     }
 
     fn due_in(&self, pending: &Pending, waited_ms: u64) -> u64 {
