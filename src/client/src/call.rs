@@ -84,7 +84,7 @@ impl Inner {
             tries += 1;
             let moment = pause.next(&self.env);
             if self.env.now() + moment >= until.deadline {
-                return Err(error.weakened(*in_doubt));
+                return Err(error.given_up().weakened(*in_doubt));
             }
             self.counts.retries.fetch_add(1, Ordering::Relaxed);
             env::sleep(moment).await;

@@ -40,6 +40,18 @@ impl Error {
         }
     }
 
+    /// The error of a call that is not tried any more. A redirect that led nowhere in time is nothing
+    /// that a caller could follow: for it, the shard is unavailable.
+    pub(crate) fn given_up(self) -> Self {
+        match self.code {
+            ErrorCode::NotLeader => {
+                let text = "no node that leads the shard was found in time".to_owned();
+                Self { code: ErrorCode::Unavailable, text, ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// The same error for a request of which an earlier copy may have had its effect.
     pub(crate) fn weakened(mut self, in_doubt: bool) -> Self {
         self.definite &= !in_doubt;

@@ -71,7 +71,7 @@ async fn nodes_that_point_at_each_other_are_asked_at_a_measured_pace() {
     let world = World::new(2, 1, |seen| not_leader(if seen.node == 0 { "node-1:1" } else { "node-0:1" }));
     let client = world.default_client().await;
     let error = client.within(Duration::from_secs(5)).claim(claim("a")).await.expect_err("nobody leads");
-    assert_eq!((error.code(), error.is_definite()), (ErrorCode::NotLeader, true));
+    assert_eq!((error.code(), error.is_definite()), (ErrorCode::Unavailable, true));
     // Five copies a round and pauses up to half a second: far from a storm.
     let copies = world.calls().len();
     assert!((20..200).contains(&copies), "{copies} copies in 5 s");
@@ -110,7 +110,7 @@ async fn a_leader_that_cannot_be_reached_is_looked_for_elsewhere() {
 async fn a_lost_leader_without_a_hint_is_learnt_from_the_table() {
     let world = World::new(3, 1, |seen| match seen.node {
         2 => Act::Reply(spent()),
-        _ => refuse(ErrorCode::NotLeader, true),
+        _ => refuse(ErrorCode::Unavailable, true),
     });
     let client = world.default_client().await;
     world.table.lock().shards[0].leader = Some(3);
