@@ -231,6 +231,11 @@ impl TestCluster {
         node.wait(STOP_WITHIN).await.with_context(|| format!("{} was asked to stop", name(i)))
     }
 
+    /// Node `i` has ended by itself, as it should.
+    pub fn forget(&mut self, i: usize) {
+        self.nodes[i] = None;
+    }
+
     /// Node `i`'s process.
     ///
     /// # Errors

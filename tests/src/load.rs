@@ -8,8 +8,8 @@
 use crate::ledger::Ledger;
 use anyhow::{Context as _, Result, bail};
 use hapax_client::{
-    ClaimReply, ClaimRequest, Client, CompleteReply, Error, ErrorCode, Metadata, Nonce, Outcome, OutcomeClass,
-    Token,
+    ClaimReply, ClaimRequest, Client, CompleteReply, Error, ErrorCode, Metadata, Nonce, Outcome,
+    OutcomeClass, Token,
 };
 use hapax_core::request::CompleteAsk;
 use std::sync::Arc;
@@ -95,12 +95,7 @@ impl Load {
     ///
     /// # Errors
     /// When it does not end in time, or a worker fails; breaches of the contract are in the ledger.
-    pub async fn run(
-        self,
-        clients: Vec<Client>,
-        ledger: Arc<Ledger>,
-        progress: Arc<Progress>,
-    ) -> Result<()> {
+    pub async fn run(self, clients: Vec<Client>, ledger: Arc<Ledger>, progress: Arc<Progress>) -> Result<()> {
         let deadline = Instant::now() + self.within;
         let mut workers = JoinSet::new();
         for (_, client) in (0..self.workers).zip(clients.iter().cycle()) {

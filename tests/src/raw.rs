@@ -128,7 +128,8 @@ impl Raw {
 /// # Errors
 /// Never: it fits its frame.
 pub fn hello() -> Result<Vec<u8>> {
-    let hello = Hello { versions: Versions::SPOKEN, cluster: None, name: "a test".to_owned(), credentials: None };
+    let hello =
+        Hello { versions: Versions::SPOKEN, cluster: None, name: "a test".to_owned(), credentials: None };
     let mut out = BytesMut::new();
     hello.put(&mut out)?;
     Ok(out.to_vec())

@@ -11,7 +11,13 @@ async fn json(hapax: &Hapax, arguments: &[&str], status: i32, reply: &str) -> Re
     json_with(hapax, b"", arguments, status, reply).await
 }
 
-async fn json_with(hapax: &Hapax, input: &[u8], arguments: &[&str], status: i32, reply: &str) -> Result<Value> {
+async fn json_with(
+    hapax: &Hapax,
+    input: &[u8],
+    arguments: &[&str],
+    status: i32,
+    reply: &str,
+) -> Result<Value> {
     let arguments = [arguments, &["--json"]].concat();
     let ran = hapax.run_with(input, &arguments).await?;
     ensure!(ran.status == status, "{arguments:?} ended with {} instead of {status}: {ran:?}", ran.status);
@@ -57,14 +63,28 @@ async fn a_claim_is_granted_completed_and_replayed() -> Result<()> {
     let other = ["claim", "payments.charge", "order-1", "--body", "-"];
     json_with(&hapax, b"another request", &other, 13, "mismatch").await?;
 
-    let renew = ["renew", "payments.charge", "order-1", "--token", &token, "--lease", "1m", "--checkpoint", "-"];
+    let renew =
+        ["renew", "payments.charge", "order-1", "--token", &token, "--lease", "1m", "--checkpoint", "-"];
     let renewed = json_with(&hapax, b"half way", &renew, 0, "renewed").await?;
     ensure!(number(&renewed, "deadline_ms")? > 0 && renewed["marked"] == false, "{renewed}");
     json(&hapax, &["renew", "payments.charge", "order-1", "--token", "1"], 15, "fenced").await?;
 
     let complete = [
-        "complete", "payments.charge", "order-1", "--token", &token, "--outcome", "success", "--result", "-",
-        "--content-type", "text/plain", "--status", "201", "--header", "x-receipt: 7",
+        "complete",
+        "payments.charge",
+        "order-1",
+        "--token",
+        &token,
+        "--outcome",
+        "success",
+        "--result",
+        "-",
+        "--content-type",
+        "text/plain",
+        "--status",
+        "201",
+        "--header",
+        "x-receipt: 7",
     ];
     let completed = json_with(&hapax, b"receipt 7\n", &complete, 0, "completed").await?;
     ensure!(number(&completed, "expires_at_ms")? > 0 && completed["late"] == false, "{completed}");
@@ -162,7 +182,8 @@ async fn what_is_forgotten_is_spent_and_what_is_reset_is_gone() -> Result<()> {
     let token = text(&json(&hapax, &["claim", "o", "k"], 0, "granted").await?, "token")?;
     let forget = ["forget", "o", "k", "--reason", "erasure request"];
     json(&hapax, &forget, 1, "changed").await?;
-    json_with(&hapax, b"secret", &["complete", "o", "k", "--token", &token, "--result", "-"], 0, "completed").await?;
+    json_with(&hapax, b"secret", &["complete", "o", "k", "--token", &token, "--result", "-"], 0, "completed")
+        .await?;
     let stale = ["forget", "o", "k", "--token", "1", "--reason", "an old view"];
     json(&hapax, &stale, 1, "changed").await?;
     json(&hapax, &forget, 0, "forgotten").await?;
@@ -170,7 +191,10 @@ async fn what_is_forgotten_is_spent_and_what_is_reset_is_gone() -> Result<()> {
     ensure!(spent["outcome"] == "success" && !spent.to_string().contains("secret"), "{spent}");
     json(&hapax, &["forget", "o", "k", "--reset", "--reason", "test data"], 0, "forgotten").await?;
     let again = json(&hapax, &["claim", "o", "k"], 0, "granted").await?;
-    ensure!(number(&again, "attempt")? == 1 && text(&again, "token")?.parse::<u64>()? > token.parse()?, "{again}");
+    ensure!(
+        number(&again, "attempt")? == 1 && text(&again, "token")?.parse::<u64>()? > token.parse()?,
+        "{again}"
+    );
     let forced = ["forget", "o", "k", "--reset", "--force", "--reason", "stuck"];
     json(&hapax, &forced, 0, "forgotten").await?;
     json(&hapax, &["renew", "o", "k", "--token", &text(&again, "token")?], 15, "fenced").await?;
@@ -186,7 +210,10 @@ async fn status_shows_nodes_shards_and_leaders() -> Result<()> {
     let status = ran.json()?;
     ensure!(ran.status == 0 && status["healthy"] == true, "{status}");
     let nodes = status["nodes"].as_array().context("no nodes")?;
-    ensure!(nodes.len() == 3 && nodes.iter().all(|node| node["up"] == true && node["engine"] == "fjall"), "{status}");
+    ensure!(
+        nodes.len() == 3 && nodes.iter().all(|node| node["up"] == true && node["engine"] == "fjall"),
+        "{status}"
+    );
     let shards = status["shards"].as_array().context("no shards")?;
     ensure!(shards.len() == 16 && shards.iter().all(|shard| shard["leader"].is_string()), "{status}");
     let text = hapax.run(&["status"]).await?.text();

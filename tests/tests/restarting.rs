@@ -37,6 +37,16 @@ async fn spread(client: &Client) -> Result<()> {
     .await
 }
 
+/// Waits until the load has gone on for some thousand calls.
+async fn under_load(progress: &Progress, load: Load) -> Result<()> {
+    let done = progress.done() + 3000;
+    until("the load to go on", load.within, async || match progress.done() {
+        so_far if so_far >= done => Ok(()),
+        so_far => Err(format!("{so_far} calls done")),
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_load_loses_nothing_and_leaders_spread_again() -> Result<()> {
     let mut cluster = TestCluster::start(program!(), Spec::nodes(3)).await?;
@@ -46,6 +56,7 @@ async fn a_rolling_restart_under_load_loses_nothing_and_leaders_spread_again() -
     let (ledger, progress) = (Arc::new(Ledger::new("orders.place")), Arc::new(Progress::default()));
     let running = tokio::spawn(load.run(vec![client.clone()], Arc::clone(&ledger), Arc::clone(&progress)));
     for i in 0..cluster.len() {
+        under_load(&progress, load).await?;
         let begun = (Instant::now(), progress.done());
         let status = cluster.stop(i).await?;
         ensure!(status.success(), "node {} ended with {status}", i + 1);
@@ -62,6 +73,7 @@ async fn a_rolling_restart_under_load_loses_nothing_and_leaders_spread_again() -
         ensure!(!cluster.log(i).contains("nobody took these leaderships over"), "node {}", i + 1);
         ensure!(cluster.log(i).contains("stopped"), "node {} did not say that it has stopped", i + 1);
     }
+    under_load(&progress, load).await?;
     ensure!(!running.is_finished(), "the load was over before the last restart");
     progress.no_more(load.copies);
     running.await??;

@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use hapax_client::{
-    ClaimReply, ClaimRequest, Client, Outcome, OutcomeClass, Token, address, fingerprint, request::CompleteAsk,
+    ClaimReply, ClaimRequest, Client, Outcome, OutcomeClass, Token, address, fingerprint,
+    request::CompleteAsk,
 };
 use hapax_tests::http::metric;
 use hapax_tests::{Spec, TestCluster, program, until};
@@ -54,8 +55,11 @@ async fn all_wait(
     for _ in 0..CALLERS {
         callers.spawn(claim(client.clone(), Duration::from_secs(50)));
     }
-    let (first, _) = timeout(Duration::from_secs(20), callers.join_next()).await?.context("no caller")???;
-    let ClaimReply::Granted(granted) = first else { anyhow::bail!("{first:?} before anything was completed") };
+    let (first, _) =
+        timeout(Duration::from_secs(20), callers.join_next()).await?.context("no caller")???;
+    let ClaimReply::Granted(granted) = first else {
+        anyhow::bail!("{first:?} before anything was completed")
+    };
     until("199 callers to be held", Duration::from_secs(20), async || match held(cluster).await? {
         waiting if waiting >= (CALLERS - 1) as f64 => Ok(()),
         waiting => Err(format!("{waiting} are held")),

@@ -31,7 +31,9 @@ async fn every_wrong_field_is_named_and_nothing_is_opened() -> Result<()> {
         ensure!(good.contains(from), "{from:?} is not in the configuration");
         fs::write(&file, good.replacen(from, to, 1))?;
         let path = file.to_string_lossy();
-        for arguments in [&["server", "--config", &path][..], &["server", "--config", &path, "--check-config"]] {
+        for arguments in
+            [&["server", "--config", &path][..], &["server", "--config", &path, "--check-config"]]
+        {
             let ran = hapax.run(arguments).await?;
             ensure!(ran.status == 2, "{field}: {ran:?}");
             ensure!(ran.stderr.contains(field), "{field} is not named: {}", ran.stderr);

@@ -73,9 +73,7 @@ async fn more_calls_than_a_connection_takes_are_refused_as_definite() -> Result<
     ensure!(welcome.limits.in_flight == 8, "{welcome:?}");
     let asks = (0..64).map(|n| get(&format!("k{n}"))).collect::<Result<Vec<_>>>()?;
     let answers = raw.ask_all(&asks, 5000).await?;
-    let overloaded = |reply: &Reply| {
-        matches!(reply, Reply::Error(refusal) if refusal.code == ErrorCode::Overloaded && refusal.definite)
-    };
+    let overloaded = |reply: &Reply| matches!(reply, Reply::Error(refusal) if refusal.code == ErrorCode::Overloaded && refusal.definite);
     let refused = answers.iter().filter(|answer| overloaded(&answer.reply)).count();
     let served = answers.iter().filter(|answer| matches!(answer.reply, Reply::State(_))).count();
     ensure!(refused + served == 64 && refused >= 1 && served >= 8, "{refused} refused, {served} served");

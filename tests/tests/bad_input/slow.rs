@@ -4,7 +4,8 @@ use crate::{claim, keep, kept};
 use anyhow::{Context as _, Result, ensure};
 use bytes::BytesMut;
 use hapax_client::{
-    Ask, ClaimReply, CompleteReply, Outcome, OutcomeClass, Request, address, fingerprint, request::CompleteAsk,
+    Ask, ClaimReply, CompleteReply, Outcome, OutcomeClass, Request, address, fingerprint,
+    request::CompleteAsk,
 };
 use hapax_core::request::GetAsk;
 use hapax_tests::raw::Raw;
@@ -25,8 +26,11 @@ async fn a_client_that_does_not_read_is_cut_off_and_holds_up_nobody() -> Result<
     let ClaimReply::Granted(granted) = client.claim(claim(&large)).await?.reply else {
         anyhow::bail!("not granted")
     };
-    let outcome =
-        Outcome { class: OutcomeClass::Success, result: vec![7; 250_000].into(), metadata: Default::default() };
+    let outcome = Outcome {
+        class: OutcomeClass::Success,
+        result: vec![7; 250_000].into(),
+        metadata: Default::default(),
+    };
     let ask = CompleteAsk { address: large.clone(), token: granted.token, outcome, retention_ms: None };
     ensure!(matches!(client.complete(ask).await?.reply, CompleteReply::Completed(_)));
     // 250 MB of replies asked for, and none of them read.

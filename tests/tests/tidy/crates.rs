@@ -12,7 +12,11 @@ const ARROWS: [(&str, &str, &[&str]); 8] = [
     ("src/store", "hapax-store", &["hapax-core"]),
     ("src/raft", "hapax-raft", &["hapax-core", "hapax-wire", "hapax-store"]),
     ("src/client", "hapax-client", &["hapax-core", "hapax-wire"]),
-    ("src/server", "hapax-server", &["hapax-core", "hapax-wire", "hapax-store", "hapax-raft", "hapax-client"]),
+    (
+        "src/server",
+        "hapax-server",
+        &["hapax-core", "hapax-wire", "hapax-store", "hapax-raft", "hapax-client"],
+    ),
     ("tests", "hapax-tests", &["hapax-core", "hapax-wire", "hapax-client", "hapax-server"]),
     (
         "benches",
@@ -64,7 +68,9 @@ fn consensus_stays_behind_one_crate() {
     }
     for engine in ["fjall", "sled"] {
         for (folder, name, _) in ARROWS {
-            if name != "hapax-store" && dependencies(&manifest(folder), &["dependencies"]).contains(&engine.into()) {
+            if name != "hapax-store"
+                && dependencies(&manifest(folder), &["dependencies"]).contains(&engine.into())
+            {
                 breaches.push(format!("{name} depends on {engine}"));
             }
         }
@@ -78,8 +84,20 @@ fn the_core_knows_no_time_no_disk_no_network() {
     let foreign: Vec<String> = used.into_iter().filter(|used| !CORE_KNOWS.contains(&used.as_str())).collect();
     all_keep("the core depends on bytes, errors and hashes alone", &foreign);
     let forbidden = [
-        "tokio", "Instant", "SystemTime", "std::net", "std::fs", "std::io", "std::thread", "std::env",
-        "std::process", "HashMap", "HashSet", "rand::", "getrandom", "async fn",
+        "tokio",
+        "Instant",
+        "SystemTime",
+        "std::net",
+        "std::fs",
+        "std::io",
+        "std::thread",
+        "std::env",
+        "std::process",
+        "HashMap",
+        "HashSet",
+        "rand::",
+        "getrandom",
+        "async fn",
     ];
     let sources = files(&["src/core/src"], ".rs");
     let places: Vec<String> = sources.iter().flat_map(|source| source.places(&forbidden)).collect();

@@ -47,12 +47,15 @@ fn what_verification_names_exists() {
         }
     }
     let is_name = |word: &str| {
-        word.matches('_').count() >= 2 && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        word.matches('_').count() >= 2
+            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     };
     let mut breaches = Vec::new();
     let mut named = 0;
     for word in quoted(&text) {
-        if word.contains('/') && (word.ends_with(".rs") || word.starts_with("src/") || word.starts_with("tests/")) {
+        if word.contains('/')
+            && (word.ends_with(".rs") || word.starts_with("src/") || word.starts_with("tests/"))
+        {
             named += 1;
             if !root().join(word).exists() {
                 breaches.push(format!("no such file: {word}"));

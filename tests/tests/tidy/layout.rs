@@ -5,9 +5,28 @@ use std::fs;
 
 /// What may stand at the top level.
 const TOP: [&str; 22] = [
-    "Cargo.toml", "Cargo.lock", "src", "tests", "benches", "deploy", "docs", "README.md", "CHANGELOG.md",
-    "LICENSE", "LICENSE-MIT", "LICENSE-APACHE", "justfile", "deny.toml", "clippy.toml", "rustfmt.toml",
-    "rust-toolchain.toml", ".ci", ".git", ".gitignore", ".gitattributes", ".dockerignore",
+    "Cargo.toml",
+    "Cargo.lock",
+    "src",
+    "tests",
+    "benches",
+    "deploy",
+    "docs",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    "justfile",
+    "deny.toml",
+    "clippy.toml",
+    "rustfmt.toml",
+    "rust-toolchain.toml",
+    ".ci",
+    ".git",
+    ".gitignore",
+    ".gitattributes",
+    ".dockerignore",
 ];
 
 #[test]

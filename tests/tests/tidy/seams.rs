@@ -25,7 +25,13 @@ const EFFECTS: [Effect; 5] = [
     },
     Effect {
         what: "a clock",
-        needles: &["SystemTime", "std::time::Instant", "time::{Duration, Instant}", "Boottime", "clock_gettime"],
+        needles: &[
+            "SystemTime",
+            "std::time::Instant",
+            "time::{Duration, Instant}",
+            "Boottime",
+            "clock_gettime",
+        ],
         allowed: &[
             ("src/raft/src/env.rs", "the nodes' clock"),
             ("src/client/src/env.rs", "the client's clock"),
@@ -55,7 +61,14 @@ const EFFECTS: [Effect; 5] = [
     },
     Effect {
         what: "a thread or a process",
-        needles: &["thread::spawn", "thread::Builder", "process::exit", "process::abort", "std::process::Command", "tokio::process"],
+        needles: &[
+            "thread::spawn",
+            "thread::Builder",
+            "process::exit",
+            "process::abort",
+            "std::process::Command",
+            "tokio::process",
+        ],
         allowed: &[
             ("src/server/src/server/", "starts and ends the process, and the threads that write to disk"),
             ("src/server/src/dev/", "runs real processes"),

@@ -16,7 +16,9 @@ impl Source {
     /// Whether it is part of the product, not of its tests, benches and examples.
     pub(crate) fn is_product(&self) -> bool {
         let inside = self.path.starts_with("src/") && self.path.contains("/src/");
-        inside && !self.path.ends_with("/tests.rs") && !self.path.contains("/src/tests/")
+        inside
+            && !self.path.ends_with("/tests.rs")
+            && !self.path.contains("/src/tests/")
             && !self.path.rsplit_once("/src/").is_some_and(|(_, rest)| rest.contains("/tests/"))
     }
 
@@ -91,7 +93,8 @@ fn walk(folder: &Path, ending: &str, found: &mut Vec<Source>) {
 
 #[test]
 fn comments_and_own_tests_are_no_code() {
-    let text = "//! use tokio;\nlet a = 1; // tokio\nlet b = \"http://x\";\n#[cfg(test)]\nmod tests {\n tokio }\n";
+    let text =
+        "//! use tokio;\nlet a = 1; // tokio\nlet b = \"http://x\";\n#[cfg(test)]\nmod tests {\n tokio }\n";
     let source = Source { path: "src/core/src/x.rs".to_owned(), text: text.to_owned() };
     let code: Vec<&str> = source.code().into_iter().map(|(_, line)| line).collect();
     assert_eq!(code, ["", "let a = 1; ", "let b = \"http://x\";"]);
