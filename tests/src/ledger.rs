@@ -186,6 +186,9 @@ fn same((key, offered): &(u32, Vec<u8>), reply: &Reply) -> Result<()> {
     Ok(())
 }
 
+/// How many replicas of a shard are at which applied index, and with which digests.
+type AtIndex = BTreeMap<u64, (usize, BTreeSet<[u8; 16]>)>;
+
 /// Waits until all replicas of every shard have applied the same entries; their digests must then
 /// be the same. Returns the replicas compared.
 ///
@@ -193,7 +196,7 @@ fn same((key, offered): &(u32, Vec<u8>), reply: &Reply) -> Result<()> {
 /// When two differ at the same index, or they do not come to the same index.
 pub async fn replicas_agree(client: &Client, replication: usize) -> Result<usize> {
     until("all replicas to have applied the same", AGREE_WITHIN, async || {
-        let mut shards: BTreeMap<u32, BTreeMap<u64, (usize, BTreeSet<[u8; 16]>)>> = BTreeMap::new();
+        let mut shards: BTreeMap<u32, AtIndex> = BTreeMap::new();
         for report in client.status().await {
             let status = report.status.map_err(|error| format!("{}: {error}", report.name))?;
             for shard in status.shards {

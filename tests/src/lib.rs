@@ -28,3 +28,15 @@ macro_rules! program {
         env!("CARGO_BIN_EXE_hapax-under-test")
     };
 }
+
+/// Notes a figure of a test in its output: what was measured, beside whether it passed.
+#[macro_export]
+macro_rules! note {
+    ($($text:tt)*) => { $crate::write_note(&format!($($text)*)) };
+}
+
+/// What [`note!`] calls.
+#[expect(clippy::print_stdout, reason = "a test's output is where its figures go")]
+pub fn write_note(text: &str) {
+    println!("{text}");
+}

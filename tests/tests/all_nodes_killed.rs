@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use hapax_client::{Client, ClientConfig};
 use hapax_tests::ledger::{Ledger, replicas_agree};
 use hapax_tests::load::{Load, Progress};
-use hapax_tests::{Spec, TestCluster, program, until};
+use hapax_tests::{Spec, TestCluster, note, program, until};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn kills_lose_nothing(spec: Spec) -> Result<()> {
         cluster.all_ready().await?;
     }
     load.await??;
-    println!("{} errors reached the workers", progress.errors());
+    note!("{} errors reached the workers", progress.errors());
     ledger.check(LOAD.keys, LOAD.copies)?;
     let read = ledger.check_on_every_node(&cluster).await?;
     ensure!(read == cluster.len() * usize::try_from(LOAD.keys)?, "only {read} results were read back");

@@ -10,7 +10,7 @@ use hapax_tests::ledger::Ledger;
 use hapax_tests::load::{Load, Progress};
 use hapax_tests::raw::Raw;
 use hapax_tests::spec::name;
-use hapax_tests::{Spec, TestCluster, program, until};
+use hapax_tests::{Spec, TestCluster, note, program, until};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +87,7 @@ async fn two_dead_nodes_that_share_no_majority_stop_nothing() -> Result<()> {
         let within = client.within(SERVES_WITHIN);
         claim_and_complete(&within, key_of(shard, 1)?).await.with_context(|| format!("shard {shard}"))?;
     }
-    println!("all shards served {:?} after two nodes were killed", killed.elapsed());
+    note!("all shards served {:?} after two nodes were killed", killed.elapsed());
     running.await??;
     ledger.check(load.keys, load.copies)?;
     let read = ledger.check_on_every_node(&cluster).await?;
@@ -115,7 +115,7 @@ async fn a_shard_without_its_majority_refuses_alone_and_comes_back() -> Result<(
         let within = client.within(SERVES_WITHIN);
         claim_and_complete(&within, key_of(*shard, 1)?).await.with_context(|| format!("shard {shard}"))?;
     }
-    println!("{} shards served on, {} had lost their majority", with.len(), without.len());
+    note!("{} shards served on, {} had lost their majority", with.len(), without.len());
     for shard in &without {
         refused(&cluster.client_addr(left), &client, *shard).await?;
     }
@@ -158,6 +158,6 @@ async fn refused(addr: &str, client: &Client, shard: u32) -> Result<()> {
         Err(error) => error,
     };
     ensure!(error.code() == ErrorCode::Unavailable, "shard {shard}: {error}");
-    println!("shard {shard}: the node says {refusal}; the client says {error}");
+    note!("shard {shard}: the node says {refusal}; the client says {error}");
     Ok(())
 }

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use hapax_client::{Client, ClientConfig};
 use hapax_tests::ledger::{Ledger, replicas_agree};
 use hapax_tests::load::{Load, Progress};
-use hapax_tests::{Spec, TestCluster, program};
+use hapax_tests::{Spec, TestCluster, note, program};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -37,7 +37,7 @@ async fn each_key_is_granted_once_while_one_node_at_a_time_is_killed() -> Result
     }
     load.await??;
     let took = begun.elapsed();
-    println!("{kills} kills in {took:?}; {} errors reached the workers", progress.errors());
+    note!("{kills} kills in {took:?}; {} errors reached the workers", progress.errors());
     ensure!(kills >= 3, "the load ended after {kills} kills: nothing was shown");
     ledger.check(LOAD.keys, LOAD.copies)?;
     cluster.all_ready().await?;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use hapax_client::Client;
 use hapax_tests::ledger::{Ledger, replicas_agree};
 use hapax_tests::load::{Load, Progress};
-use hapax_tests::{Spec, TestCluster, program, until};
+use hapax_tests::{Spec, TestCluster, note, program, until};
 use hapax_wire::status::ShardRole;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +63,7 @@ async fn a_rolling_restart_under_load_loses_nothing_and_leaders_spread_again() -
         let stopped = (Instant::now(), progress.done());
         cluster.launch(i)?;
         cluster.ready(i).await?;
-        println!(
+        note!(
             "node {} stopped in {:?}, {} calls done meanwhile; ready again in {:?}",
             i + 1,
             stopped.0 - begun.0,
@@ -78,7 +78,7 @@ async fn a_rolling_restart_under_load_loses_nothing_and_leaders_spread_again() -
     progress.no_more(load.copies);
     running.await??;
     let keys = ledger.keys();
-    println!("{keys} keys; {} errors reached the workers", progress.errors());
+    note!("{keys} keys; {} errors reached the workers", progress.errors());
     ensure!(keys > 1000, "only {keys} keys under load");
     ledger.check(keys, load.copies)?;
     let read = ledger.check_on_every_node(&cluster).await?;

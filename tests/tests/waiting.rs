@@ -6,7 +6,7 @@ use hapax_client::{
     request::CompleteAsk,
 };
 use hapax_tests::http::metric;
-use hapax_tests::{Spec, TestCluster, program, until};
+use hapax_tests::{Spec, TestCluster, note, program, until};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -96,7 +96,7 @@ async fn of_200_callers_one_is_granted_and_the_others_wake_with_its_result() -> 
     }
     ensure!(replayed == CALLERS - 1, "{replayed} were replayed");
     let spread = last - completed;
-    println!("the last of {replayed} callers woke {spread:?} after the complete's reply");
+    note!("the last of {replayed} callers woke {spread:?} after the complete's reply");
     ensure!(spread < WOKEN_WITHIN, "the last caller woke only {spread:?} after the complete");
     // Nobody polled: not the client, which sent each claim once, and not the server, whose log has
     // the claims that came before the grant was applied, the complete, and little else.
@@ -105,7 +105,7 @@ async fn of_200_callers_one_is_granted_and_the_others_wake_with_its_result() -> 
     let claims = counters.calls - 1;
     ensure!(claims == CALLERS as u64, "{claims} claims were sent");
     let commands = proposed(&cluster).await? - before;
-    println!("{commands} commands went through the log");
+    note!("{commands} commands went through the log");
     ensure!(commands <= (CALLERS + 5) as f64, "{commands} commands went through the log");
     cluster.finish()
 }
@@ -148,7 +148,7 @@ async fn a_waiter_takes_over_when_the_lease_lapses() -> Result<()> {
     let ClaimReply::Granted(granted) = second.reply else { anyhow::bail!("{:?}", second.reply) };
     ensure!(granted.attempt == 2 && granted.takeover, "{granted:?}");
     let waited = begun.elapsed();
-    println!("granted {waited:?} after the first claim's reply, whose lease was {lease:?}");
+    note!("granted {waited:?} after the first claim's reply, whose lease was {lease:?}");
     // A lease lasts at least its span over 1.05 in log time; the first reply came after its start.
     ensure!(waited > lease.mul_f64(0.9) && waited < lease * 3, "granted after {waited:?}");
     cluster.finish()

@@ -4,7 +4,7 @@
 use crate::{claim, keep, kept};
 use anyhow::{Result, ensure};
 use hapax_client::{Client, ErrorCode, address};
-use hapax_tests::{Spec, TestCluster, program, until};
+use hapax_tests::{Spec, TestCluster, note, program, until};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -82,7 +82,7 @@ async fn a_full_file_system_loses_nothing() -> Result<()> {
     let spec = Spec::nodes(1).shards(4).extra("reserve_bytes = 134217728\nsegment_bytes = 50331648");
     let mut cluster = TestCluster::prepare(program!(), spec)?;
     let Some(small) = Small::mount(&cluster.data_dir(0), 512)? else {
-        println!("not run: this process may not mount a file system");
+        note!("not run: this process may not mount a file system");
         return cluster.finish();
     };
     cluster.launch(0)?;
@@ -107,7 +107,7 @@ async fn a_full_file_system_loses_nothing() -> Result<()> {
     cluster.launch(0)?;
     // On a full disk it starts, or it refuses to; either way nothing is lost once there is room.
     if let Err(refused) = cluster.ready(0).await {
-        println!("a start on a full disk: {refused:#}");
+        note!("a start on a full disk: {refused:#}");
         cluster.forget(0);
         fs::remove_file(&filler)?;
         cluster.launch(0)?;

@@ -9,7 +9,7 @@ use hapax_client::{
 };
 use hapax_core::request::GetAsk;
 use hapax_tests::raw::Raw;
-use hapax_tests::{Spec, TestCluster, program};
+use hapax_tests::{Spec, TestCluster, note, program};
 use hapax_wire::client::CallsFrame;
 use rustix::process::Signal;
 use std::time::Duration;
@@ -49,7 +49,7 @@ async fn a_client_that_does_not_read_is_cut_off_and_holds_up_nobody() -> Result<
         keep(&client, &format!("beside-{n}")).await?;
     }
     let bytes = raw.closed(Duration::from_secs(45)).await.context("the slow reader is not cut off")?;
-    println!("{bytes} bytes came before the connection was closed");
+    note!("{bytes} bytes came before the connection was closed");
     ensure!(bytes < 100_000_000, "{bytes} bytes were kept for one slow reader");
     kept(&client, "beside-0").await?;
     cluster.finish()
