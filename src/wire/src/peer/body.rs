@@ -1,9 +1,9 @@
 //! A frame between nodes: a request's number and one of the bodies.
 
 use super::{
-    Append, AppendReply, BeatReplies, Beats, Clock, ClockReply, Digests, DigestsAsk, Forward, ForwardCancel, ForwardReplies, PeerStatus,
-    PeerStatusAsk, Refused, RosterAsk, RosterReply, SnapshotAsk, SnapshotChunk, SnapshotEnd, SnapshotOpen,
-    SnapshotReply, Transfer, TransferReply, Vote, VoteReply,
+    Append, AppendReply, BeatReplies, Beats, Clock, ClockReply, Digests, DigestsAsk, Forward, ForwardCancel,
+    ForwardReplies, PeerStatus, PeerStatusAsk, Refused, RosterAsk, RosterReply, SnapshotAsk, SnapshotChunk,
+    SnapshotEnd, SnapshotOpen, SnapshotReply, Transfer, TransferReply, Vote, VoteReply,
 };
 use crate::codec::{BodyReader, BodyWriter};
 use crate::fault::{EncodeFault, MessageFault, field_at_fault};

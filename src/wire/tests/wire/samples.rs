@@ -22,10 +22,11 @@ use hapax_wire::client::{
 };
 use hapax_wire::peer::{
     Append, AppendOutcome, AppendReply, Ballot, Beat, BeatReplies, BeatReply, Beats, Channel, Clock,
-    ClockReply, Entry, Forward, ForwardCancel, ForwardReplies, Forwarded, ForwardedAnswer, PeerBody, PeerFrame, PeerHello,
-    DigestPoint, Digests, DigestsAsk, DigestsOf, PeerStatus, PeerStatusAsk, PeerWelcome, Position, Refused, Roster, RosterAsk, RosterNode, RosterReply,
-    RosterShard, ShardDigests, ShardTime, SnapshotAsk, SnapshotChunk, SnapshotEnd, SnapshotOpen, SnapshotReply, Transfer,
-    TransferReply, Vote, VoteAnswer, VoteReply,
+    ClockReply, DigestPoint, Digests, DigestsAsk, DigestsOf, Entry, Forward, ForwardCancel, ForwardReplies,
+    Forwarded, ForwardedAnswer, PeerBody, PeerFrame, PeerHello, PeerStatus, PeerStatusAsk, PeerWelcome,
+    Position, Refused, Roster, RosterAsk, RosterNode, RosterReply, RosterShard, ShardDigests, ShardTime,
+    SnapshotAsk, SnapshotChunk, SnapshotEnd, SnapshotOpen, SnapshotReply, Transfer, TransferReply, Vote,
+    VoteAnswer, VoteReply,
 };
 use hapax_wire::status::{EngineStatus, Figure, Match, NodeStatus, ShardRole, ShardStatus};
 use hapax_wire::{ClusterId, Message, Versions};

@@ -296,7 +296,8 @@ fn every_reply_to_a_peer_is_told_from_a_request_by_its_kind() {
         if let samples::Sample::Peer(PeerFrame { body, .. }) = sample {
             assert_eq!(
                 body.is_reply(),
-                name.contains("repl") || ["peer_status", "peer_refused", "peer_digests"].contains(&name.as_str())
+                name.contains("repl")
+                    || ["peer_status", "peer_refused", "peer_digests"].contains(&name.as_str())
             );
             replies.push(body.is_reply());
         }
