@@ -108,3 +108,39 @@ fn the_readme_gives_one_test_command_and_the_one_command_start() {
     assert_eq!(tests, ["cargo test --workspace"], "the one command that .ci/run takes from here");
     assert!(text.lines().any(|line| line.starts_with("cargo run --release -- dev")));
 }
+
+#[test]
+fn operations_names_every_metric_that_there_is_and_no_other() {
+    let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let mut made = BTreeSet::new();
+    for source in files(&["src/server/src/metrics"], ".rs").iter().filter(|source| source.is_product()) {
+        made.extend(
+            source.text.split('"').skip(1).step_by(2).filter(|word| is_metric(word)).map(str::to_owned),
+        );
+    }
+    assert!(made.len() > 30, "the metrics were not found: {made:?}");
+    let mut named = BTreeSet::new();
+    for word in text.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '_') {
+        if is_metric(word) {
+            named.insert(word.to_owned());
+        }
+    }
+    let mut breaches: Vec<String> = made.difference(&named).map(|name| format!("not told: {name}")).collect();
+    breaches.extend(named.difference(&made).map(|name| format!("not made: {name}")));
+    all_keep("operations.md names every metric, and no other", &breaches);
+}
+
+fn is_metric(word: &str) -> bool {
+    word.strip_prefix("hapax_").is_some_and(|rest| rest.contains('_') || rest == "up" || rest == "records")
+}
+
+#[test]
+fn operations_names_every_field_of_the_configuration() {
+    let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let schema = fs::read_to_string(root().join("src/server/src/config/schema.rs")).unwrap();
+    let fields = schema.lines().filter_map(|line| line.strip_prefix("    pub ")?.split(':').next());
+    let fields: Vec<&str> = fields.filter(|field| !field.contains(' ')).collect();
+    assert!(fields.len() > 30, "the fields were not found: {fields:?}");
+    let unsaid = fields.into_iter().filter(|field| !text.contains(field)).map(str::to_owned);
+    all_keep("operations.md names every field of the configuration", &unsaid.collect::<Vec<_>>());
+}
