@@ -49,3 +49,8 @@ async fn kills_lose_nothing(spec: Spec) -> Result<()> {
 async fn three_nodes_killed_at_once_lose_nothing() -> Result<()> {
     kills_lose_nothing(Spec::nodes(3)).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_over_sled_killed_at_once_lose_nothing() -> Result<()> {
+    kills_lose_nothing(Spec { engine: "sled", ..Spec::nodes(3) }).await
+}
