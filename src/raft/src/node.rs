@@ -360,11 +360,12 @@ impl Node {
         self.turn.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Who leads a shard, for a caller that asked the wrong node.
+    /// Who leads a shard, for a caller that asked the wrong node; never this node itself, which has
+    /// just refused.
     #[must_use]
     pub fn leader_hint(&self, shard: u32) -> Option<LeaderHint> {
         let node = self.leader_node(shard)?;
-        if node == self.context.config.node && !self.leads(shard) {
+        if node == self.context.config.node {
             return None;
         }
         let peer = self.context.links.config_of(node)?;

@@ -137,11 +137,20 @@ impl Sent {
         match result {
             Ok(Ok(done)) => self.applied(calls, &places, done.log_id.index, done.data),
             Ok(Err(ClientWriteError::ForwardToLeader(_))) => {
-                let hint = self.handle.leader_hint();
-                self.finish(calls, |_| Err(not_leader(hint.clone())));
+                let refusal = self.not_taken();
+                self.finish(calls, |_| Err(refusal.clone()));
             }
             Ok(Err(_)) => self.finish(calls, |_| Err(unknown("the leader changed"))),
             Err(_) => self.finish(calls, |_| Err(unknown("the replica stopped"))),
+        }
+    }
+
+    /// The consensus did not take the entry: another leads, or this leader has not heard from a quorum
+    /// for too long, or is about to hand over.
+    fn not_taken(&self) -> Refusal {
+        match self.handle.leader_hint() {
+            Some(hint) => not_leader(Some(hint)),
+            None => Refusal::definite(ErrorCode::Unavailable, "the lead of the shard is not confirmed"),
         }
     }
 

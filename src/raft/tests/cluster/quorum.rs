@@ -37,7 +37,7 @@ async fn without_a_quorum_every_call_is_refused_by_its_own_deadline_and_the_shar
     for (n, answer) in answers.iter().enumerate() {
         let refusal = refusal_of(answer);
         assert!(
-            matches!(refusal.code, ErrorCode::Unavailable | ErrorCode::Deadline | ErrorCode::NotLeader),
+            matches!(refusal.code, ErrorCode::Unavailable | ErrorCode::Deadline),
             "call {n}: {refusal:?}"
         );
     }
@@ -58,6 +58,34 @@ async fn without_a_quorum_every_call_is_refused_by_its_own_deadline_and_the_shar
     }
     assert!(matches!(cluster.ask(leader, claim("after", 5, 0)).await.reply, Reply::Granted(_)));
     cluster.check_agreement().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_a_quorum_sends_nobody_back_to_itself() {
+    let mut cluster = Cluster::form_with(Setup { shards: 1, ..Setup::of(3) }).await;
+    let leader = cluster.leader_of(0).unwrap();
+    for i in (0..3).filter(|i| *i != leader) {
+        cluster.cut_power(i, 7);
+    }
+    // Until its lease has expired, and after.
+    for n in 0..20 {
+        let refused = ask_node(cluster.node(leader), claim(&format!("k-{n}"), 1, 0), 150).await;
+        let refusal = refusal_of(&refused);
+        assert_eq!(refusal.hint, None, "{refusal:?}");
+        assert!(matches!(refusal.code, ErrorCode::Unavailable | ErrorCode::Deadline), "{refusal:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_serves_again_soon_after_its_leader_has_lost_its_power() {
+    let mut cluster = Cluster::form_with(Setup { shards: 1, ..Setup::of(3) }).await;
+    let leader = cluster.leader_of(0).unwrap();
+    cluster.cut_power(leader, 7);
+    let dead = Instant::now();
+    let reply = cluster.insist((leader + 1) % 3, claim("k", 1, 0)).await;
+    assert!(matches!(reply, Reply::Granted(_)), "{reply:?}");
+    assert!(dead.elapsed() < Duration::from_secs(5), "{:?}", dead.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
