@@ -26,6 +26,7 @@ pub mod node;
 pub mod observe;
 pub mod peer;
 pub mod serve;
+mod slot;
 pub mod status;
 pub mod stop;
 pub mod time;

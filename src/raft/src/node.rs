@@ -9,17 +9,18 @@ use crate::context::{Context, Placement};
 use crate::env::Env;
 use crate::group::Group;
 use crate::group::maintain::is_caught_up;
-use crate::group::open::OpenError;
+
 use crate::group::shard::Shard;
 use crate::ids::{NodeId, ReplicaId};
 use crate::layout::Layout;
-use crate::observe::{Anomaly, Observer};
+use crate::observe::Observer;
 use crate::peer::acceptor::PeerAcceptor;
 use crate::peer::links::Links;
 use crate::serve::outbox::Outbox;
 use crate::serve::pending::{Pending, Work};
+use crate::slot::{Slot, supervise};
 use crate::status;
-use crate::stop::{StopFlag, Stopping};
+use crate::stop::StopFlag;
 use crate::types::RaftLogId;
 use futures_util::future::join_all;
 use hapax_core::policy::Policies;
@@ -30,18 +31,14 @@ use hapax_wire::client::ShardTable;
 use hapax_wire::peer::ShardTime;
 use hapax_wire::status::NodeStatus;
 use openraft::async_runtime::WatchReceiver;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
-
-/// The pauses before a replica that failed is started again.
-const RESTART_FIRST: Duration = Duration::from_millis(200);
-const RESTART_LONGEST: Duration = Duration::from_secs(10);
+use tokio::time::{Instant, timeout};
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -61,16 +58,6 @@ pub enum Readiness {
         /// Why, for people.
         reasons: Vec<String>,
     },
-}
-
-/// A replica's place on this node: running, or being started, or out of service.
-struct Slot {
-    placement: Placement,
-    running: RwLock<Option<Arc<Group>>>,
-    /// Why it does not run.
-    trouble: Mutex<Option<String>>,
-    /// What it was when it stopped because its digest differs: the others must still learn of that.
-    halted: Mutex<Option<Arc<Shard>>>,
 }
 
 /// A running node.
@@ -282,6 +269,11 @@ impl Node {
         &self.context
     }
 
+    /// Tells those who watch the table that a leader changed.
+    pub(crate) fn leader_changed(&self) {
+        self.table_changes.send_modify(|changes| *changes += 1);
+    }
+
     /// A running replica of this node.
     #[must_use]
     pub fn group(&self, shard: u32, replica: u64) -> Option<Arc<Group>> {
@@ -464,130 +456,6 @@ impl Node {
             }
         }
         self.acceptor.stop();
-    }
-}
-
-impl Slot {
-    fn new(placement: Placement) -> Arc<Self> {
-        Arc::new(Self {
-            placement,
-            running: RwLock::new(None),
-            trouble: Mutex::new(None),
-            halted: Mutex::new(None),
-        })
-    }
-}
-
-/// Keeps one replica running: starts it, and starts it again from disk when its consensus dies.
-async fn supervise(node: Weak<Node>, slot: Arc<Slot>, mut stop: Stopping) {
-    let mut pause = RESTART_FIRST;
-    let mut damaged = false;
-    loop {
-        let Some(running) = node.upgrade() else { return };
-        let context = Arc::clone(&running.context);
-        drop(running);
-        let started = tokio::select! {
-            started = Group::start(&context, &slot.placement, damaged) => started,
-            () = stop.wait() => return,
-        };
-        match started {
-            Ok(group) => {
-                *slot.trouble.lock() = None;
-                *slot.running.write() = Some(Arc::clone(&group));
-                bootstrap(&context, &group);
-                let began = Instant::now();
-                let died = tokio::select! {
-                    why = watch_group(&node, &group) => Some(why),
-                    () = stop.wait() => None,
-                };
-                if began.elapsed() > RESTART_LONGEST {
-                    pause = RESTART_FIRST;
-                }
-                damaged = group.shard().damaged.is_up();
-                slot.running.write().take();
-                group.stop().await;
-                let Some(died) = died else { return };
-                if group.shard().differs.is_up() {
-                    tracing::error!(shard = slot.placement.shard, "the replica stays stopped");
-                    *slot.halted.lock() = Some(Arc::clone(group.shard()));
-                    *slot.trouble.lock() = Some(died);
-                    return;
-                }
-                context.observer.anomaly(slot.placement.shard, Anomaly::GroupRebuilt);
-                tracing::error!(
-                    shard = slot.placement.shard,
-                    why = died,
-                    "the replica failed and is started again"
-                );
-                *slot.trouble.lock() = Some(died);
-            }
-            Err(error) => {
-                tracing::error!(shard = slot.placement.shard, %error, "the replica does not start");
-                *slot.trouble.lock() = Some(error.to_string());
-                if !is_worth_retrying(&error) {
-                    return;
-                }
-            }
-        }
-        tokio::select! {
-            () = sleep(pause) => pause = (pause * 2).min(RESTART_LONGEST),
-            () = stop.wait() => return,
-        }
-    }
-}
-
-/// A damaged log does not heal, nor do records without a source.
-fn is_worth_retrying(error: &OpenError) -> bool {
-    !matches!(error, OpenError::Log(hapax_store::log::LogError::Quarantined { .. }) | OpenError::Lost)
-}
-
-/// Makes the group's first membership, where there is none: the preferred replica at once, the
-/// others only if it does not. All would make the same one.
-fn bootstrap(context: &Arc<Context>, group: &Arc<Group>) {
-    let group = Arc::clone(group);
-    let patience = 3 * context.config.timing.election_max_ms;
-    tokio::spawn(async move {
-        let placement = group.placement();
-        if placement.members.first() != Some(&placement.replica) {
-            sleep(Duration::from_millis(patience)).await;
-        }
-        if matches!(group.raft().is_initialized().await, Ok(false)) {
-            let members: BTreeMap<u64, ()> =
-                placement.members.iter().map(|member| (member.as_u64(), ())).collect();
-            if let Err(error) = group.raft().initialize(members).await {
-                tracing::debug!(shard = placement.shard, %error, "the group was made by another member");
-            }
-        }
-    });
-}
-
-/// Tells of changes of leaders; returns when the consensus has died, with the reason.
-async fn watch_group(node: &Weak<Node>, group: &Arc<Group>) -> String {
-    let mut metrics = group.raft().metrics();
-    let mut damaged = group.shard().damaged.subscribe();
-    let mut differs = group.shard().differs.subscribe();
-    let mut leader = None;
-    loop {
-        let (state, now) = {
-            let metrics = metrics.borrow_watched();
-            (metrics.running_state.clone(), metrics.current_leader)
-        };
-        if let Err(fatal) = state {
-            return fatal.to_string();
-        }
-        if now != leader {
-            leader = now;
-            if let Some(node) = node.upgrade() {
-                node.table_changes.send_modify(|changes| *changes += 1);
-            }
-        }
-        tokio::select! {
-            changed = metrics.changed() => if changed.is_err() {
-                return "the consensus ended".to_owned();
-            },
-            () = damaged.wait() => return "the records are damaged".to_owned(),
-            () = differs.wait() => return "its digest is not that of its peers".to_owned(),
-        }
     }
 }
 
