@@ -5,11 +5,12 @@
 //! **definite** error it takes a new one. So an error that was called definite and had an effect
 //! after all leaves a claim that nobody holds, and the load does not end.
 
+use crate::cluster::TestCluster;
 use crate::ledger::Ledger;
 use anyhow::{Context as _, Result, bail};
 use hapax_client::{
-    ClaimReply, ClaimRequest, Client, CompleteReply, Error, ErrorCode, Metadata, Nonce, Outcome,
-    OutcomeClass, Token,
+    ClaimReply, ClaimRequest, Client, ClientConfig, CompleteReply, Error, ErrorCode, Metadata, Nonce,
+    Outcome, OutcomeClass, Token,
 };
 use hapax_core::request::CompleteAsk;
 use std::sync::Arc;
@@ -20,8 +21,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// Longer than any of these tests: a claim never lapses here.
 const LEASE: Duration = Duration::from_secs(1800);
-/// How long a worker waits for another's result before it asks again.
-const WAIT: Duration = Duration::from_secs(20);
+/// How long a patient worker waits for another's result before it asks again, and an impatient one.
+const WAITS: [Duration; 2] = [Duration::from_secs(20), Duration::from_millis(100)];
+/// How long a call of an impatient worker may take, retries included: less than an election.
+const IMPATIENCE: Duration = Duration::from_millis(400);
+/// Clients that the workers share, one half of them impatient.
+const CLIENTS: usize = 8;
 /// The pause after an error.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -39,6 +44,30 @@ pub struct Load {
     pub workers: u32,
     /// How long it may take in all.
     pub within: Duration,
+}
+
+/// A client, and how long it waits for another's result.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    client: Client,
+    wait: Duration,
+}
+
+impl Caller {
+    /// Clients of a cluster. One half has time for every retry; the other gives up during an election,
+    /// so that errors, definite and not, reach the workers.
+    ///
+    /// # Errors
+    /// When no node answers.
+    pub async fn of(cluster: &TestCluster) -> Result<Vec<Self>> {
+        let mut callers = Vec::new();
+        for n in 0..CLIENTS {
+            let client = Client::connect(ClientConfig::from_list(&cluster.seeds())).await?;
+            let client = if n % 2 == 0 { client } else { client.within(IMPATIENCE) };
+            callers.push(Self { client, wait: WAITS[n % 2] });
+        }
+        Ok(callers)
+    }
 }
 
 /// How far a load has come.
@@ -91,15 +120,15 @@ impl Load {
         self.keys * self.copies
     }
 
-    /// Runs to the end; the workers are spread over the clients.
+    /// Runs to the end; the workers are spread over the callers.
     ///
     /// # Errors
     /// When it does not end in time, or a worker fails; breaches of the contract are in the ledger.
-    pub async fn run(self, clients: Vec<Client>, ledger: Arc<Ledger>, progress: Arc<Progress>) -> Result<()> {
+    pub async fn run(self, callers: Vec<Caller>, ledger: Arc<Ledger>, progress: Arc<Progress>) -> Result<()> {
         let deadline = Instant::now() + self.within;
         let mut workers = JoinSet::new();
-        for (_, client) in (0..self.workers).zip(clients.iter().cycle()) {
-            workers.spawn(work(self, client.clone(), Arc::clone(&ledger), Arc::clone(&progress)));
+        for (_, caller) in (0..self.workers).zip(callers.iter().cycle()) {
+            workers.spawn(work(self, caller.clone(), Arc::clone(&ledger), Arc::clone(&progress)));
         }
         while let Some(ended) = timeout_at(deadline, workers.join_next()).await.with_context(|| {
             format!("the load did not end: {} of {} calls are done", progress.done(), self.calls())
@@ -110,22 +139,25 @@ impl Load {
     }
 }
 
-async fn work(load: Load, client: Client, ledger: Arc<Ledger>, progress: Arc<Progress>) -> Result<()> {
+async fn work(load: Load, caller: Caller, ledger: Arc<Ledger>, progress: Arc<Progress>) -> Result<()> {
     loop {
         let call = progress.taken.fetch_add(1, Ordering::AcqRel);
         if call >= load.calls().min(progress.over.load(Ordering::Acquire)) {
             return Ok(());
         }
-        once(call / load.copies, &client, &ledger, &progress).await?;
+        once(call / load.copies, &caller, &ledger, &progress).await?;
         progress.done.fetch_add(1, Ordering::AcqRel);
     }
 }
 
 /// One logical call, until its key's result is known.
-async fn once(key: u32, client: &Client, ledger: &Ledger, progress: &Progress) -> Result<()> {
+async fn once(key: u32, caller: &Caller, ledger: &Ledger, progress: &Progress) -> Result<()> {
+    let client = &caller.client;
     let mut nonce = client.env().nonce()?;
+    // Whether an earlier call under this nonce may have had its effect.
+    let mut in_doubt = false;
     loop {
-        match claim(key, nonce, client, ledger).await? {
+        match claim(key, nonce, caller, ledger).await? {
             Ok(ClaimReply::Granted(granted)) => {
                 let result = result_of(key, granted.token);
                 ledger.granted(key, granted.token.as_u64(), &result);
@@ -143,7 +175,8 @@ async fn once(key: u32, client: &Client, ledger: &Ledger, progress: &Progress) -
             Err(error) => {
                 passing(&error)?;
                 progress.errors.fetch_add(1, Ordering::AcqRel);
-                if error.is_definite() {
+                in_doubt |= !error.is_definite();
+                if !in_doubt {
                     nonce = client.env().nonce()?;
                 }
                 sleep(PAUSE).await;
@@ -155,15 +188,15 @@ async fn once(key: u32, client: &Client, ledger: &Ledger, progress: &Progress) -
 async fn claim(
     key: u32,
     nonce: Nonce,
-    client: &Client,
+    caller: &Caller,
     ledger: &Ledger,
 ) -> Result<Result<ClaimReply, Error>> {
     let request = ClaimRequest::new(ledger.address(key)?)
         .fingerprint(Ledger::fingerprint(key))
         .nonce(nonce)
         .lease(LEASE)
-        .wait(WAIT);
-    Ok(client.claim(request).await.map(|replied| replied.reply))
+        .wait(caller.wait);
+    Ok(caller.client.claim(request).await.map(|replied| replied.reply))
 }
 
 async fn complete(

@@ -1,9 +1,8 @@
 //! All nodes are killed with SIGKILL at once, in the middle of load, and started again.
 
 use anyhow::{Result, ensure};
-use hapax_client::{Client, ClientConfig};
 use hapax_tests::ledger::{Ledger, replicas_agree};
-use hapax_tests::load::{Load, Progress};
+use hapax_tests::load::{Caller, Load, Progress};
 use hapax_tests::{Spec, TestCluster, note, program, until};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +13,9 @@ const KILL_AT: [u32; 2] = [3, 6];
 
 async fn kills_lose_nothing(spec: Spec) -> Result<()> {
     let mut cluster = TestCluster::start(program!(), spec).await?;
-    let mut clients = Vec::new();
-    for _ in 0..8 {
-        clients.push(Client::connect(ClientConfig::from_list(&cluster.seeds())).await?);
-    }
+    let callers = Caller::of(&cluster).await?;
     let (ledger, progress) = (Arc::new(Ledger::new("orders.place")), Arc::new(Progress::default()));
-    let load = tokio::spawn(LOAD.run(clients.clone(), Arc::clone(&ledger), Arc::clone(&progress)));
+    let load = tokio::spawn(LOAD.run(callers, Arc::clone(&ledger), Arc::clone(&progress)));
     for tenths in KILL_AT {
         let done = LOAD.calls() / 10 * tenths;
         until("the middle of the load", LOAD.within, async || match progress.done() {
@@ -41,7 +37,7 @@ async fn kills_lose_nothing(spec: Spec) -> Result<()> {
     ledger.check(LOAD.keys, LOAD.copies)?;
     let read = ledger.check_on_every_node(&cluster).await?;
     ensure!(read == cluster.len() * usize::try_from(LOAD.keys)?, "only {read} results were read back");
-    replicas_agree(&clients[0], cluster.len()).await?;
+    replicas_agree(&cluster.client().await?, cluster.len()).await?;
     cluster.finish()
 }
 

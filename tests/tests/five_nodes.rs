@@ -7,7 +7,7 @@ use hapax_client::{
 };
 use hapax_core::request::{Ask, ClaimAsk};
 use hapax_tests::ledger::Ledger;
-use hapax_tests::load::{Load, Progress};
+use hapax_tests::load::{Caller, Load, Progress};
 use hapax_tests::raw::Raw;
 use hapax_tests::spec::name;
 use hapax_tests::{Spec, TestCluster, note, program, until};
@@ -73,7 +73,8 @@ async fn two_dead_nodes_that_share_no_majority_stop_nothing() -> Result<()> {
     }
     let load = Load { keys: 3000, copies: 3, workers: 32, within: Duration::from_secs(120) };
     let (ledger, progress) = (Arc::new(Ledger::new("orders.place")), Arc::new(Progress::default()));
-    let running = tokio::spawn(load.run(vec![client.clone()], Arc::clone(&ledger), Arc::clone(&progress)));
+    let callers = Caller::of(&cluster).await?;
+    let running = tokio::spawn(load.run(callers, Arc::clone(&ledger), Arc::clone(&progress)));
     until("a third of the load", load.within, async || match progress.done() {
         done if done >= load.calls() / 3 => Ok(()),
         done => Err(format!("{done} calls done")),

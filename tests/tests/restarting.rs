@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use hapax_client::Client;
 use hapax_tests::ledger::{Ledger, replicas_agree};
-use hapax_tests::load::{Load, Progress};
+use hapax_tests::load::{Caller, Load, Progress};
 use hapax_tests::{Spec, TestCluster, note, program, until};
 use hapax_wire::status::ShardRole;
 use std::sync::Arc;
@@ -54,7 +54,8 @@ async fn a_rolling_restart_under_load_loses_nothing_and_leaders_spread_again() -
     spread(&client).await?;
     let load = Load { keys: 100_000, copies: 3, workers: 32, within: Duration::from_secs(180) };
     let (ledger, progress) = (Arc::new(Ledger::new("orders.place")), Arc::new(Progress::default()));
-    let running = tokio::spawn(load.run(vec![client.clone()], Arc::clone(&ledger), Arc::clone(&progress)));
+    let callers = Caller::of(&cluster).await?;
+    let running = tokio::spawn(load.run(callers, Arc::clone(&ledger), Arc::clone(&progress)));
     for i in 0..cluster.len() {
         under_load(&progress, load).await?;
         let begun = (Instant::now(), progress.done());
