@@ -119,6 +119,8 @@ async fn a_full_file_system_loses_nothing() -> Result<()> {
     }
     kept(&client, "refused").await?;
     cluster.kill(0)?;
+    // Before the directory that it is mounted on is removed.
+    drop(small);
     cluster.finish()
 }
 
