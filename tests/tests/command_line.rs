@@ -62,6 +62,8 @@ async fn a_claim_is_granted_completed_and_replayed() -> Result<()> {
 
     let other = ["claim", "payments.charge", "order-1", "--body", "-"];
     json_with(&hapax, b"another request", &other, 13, "mismatch").await?;
+    let ancient = ["claim", "payments.charge", "order-of-old", "--first-sent", "1000"];
+    json(&hapax, &ancient, 18, "too_old").await?;
 
     let renew =
         ["renew", "payments.charge", "order-1", "--token", &token, "--lease", "1m", "--checkpoint", "-"];

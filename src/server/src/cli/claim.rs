@@ -4,7 +4,7 @@ use super::args::{Globals, Print, Target, ms};
 use super::values;
 use clap::Args;
 use hapax_core::request::{Ask, ClaimAsk};
-use hapax_core::{Fields, Label, Money, Nonce, Reply, Trace};
+use hapax_core::{Fields, Label, LogTime, Money, Nonce, Reply, Trace};
 use std::time::Duration;
 
 /// Ask for the right to run an operation for a key
@@ -33,6 +33,10 @@ pub(super) struct ClaimArgs {
     /// How long to be held back while somebody else runs it, at most 60s
     #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = values::duration)]
     wait: Duration,
+    /// When this request was first sent, ms since 1970: one from before anything that is remembered is too old
+    /// and is not run (exit status 18)
+    #[arg(long, value_name = "MS")]
+    first_sent: Option<u64>,
     /// The value at stake, for the estimate of what was prevented: 12.34EUR
     #[arg(long, value_name = "AMOUNT", value_parser = values::money)]
     value: Option<Money>,
@@ -54,7 +58,7 @@ impl ClaimArgs {
             nonce: self.nonce.unwrap_or(fresh),
             lease_ms: self.lease.map(ms),
             wait_ms: ms(self.wait),
-            first_sent: None,
+            first_sent: self.first_sent.map(LogTime),
             label: self.label.clone(),
             trace: self.trace.clone(),
             value: self.value,
