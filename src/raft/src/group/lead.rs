@@ -21,10 +21,12 @@ use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// How long a new leader that has a clock asks whether another's is ahead.
 const CATCH_UP: Duration = Duration::from_millis(200);
+/// How long a cold start waits for members that do not answer.
+const SILENCE: Duration = Duration::from_secs(2);
 /// The pause between attempts to set the clock.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -86,7 +88,8 @@ async fn take_over(
             Err(_) => sleep(PAUSE).await,
         }
     }
-    while !set_clock(context, placement, shard).await {
+    let began = Instant::now();
+    while !set_clock(context, placement, shard, began.elapsed() < SILENCE).await {
         sleep(PAUSE).await;
     }
     if context.has_quotas {
@@ -102,7 +105,7 @@ async fn take_over(
 }
 
 /// Sets the clock where that is possible now.
-async fn set_clock(context: &Context, placement: &Placement, shard: &Shard) -> bool {
+async fn set_clock(context: &Context, placement: &Placement, shard: &Shard, patient: bool) -> bool {
     let has_heard = shard.clock.lock().anchor().is_some();
     let within = Duration::from_millis(context.config.timing.rpc_ms);
     let within = if has_heard { within.min(CATCH_UP) } else { within };
@@ -121,6 +124,10 @@ async fn set_clock(context: &Context, placement: &Placement, shard: &Shard) -> b
     let quorum = placement.members.len() / 2 + 1;
     let Some(median) = shard.median_wall_ms() else { return false };
     if heard.len() + 1 < quorum {
+        return false;
+    }
+    // One that runs on may only be unreachable for a moment: it knows the time better than the walls.
+    if patient && heard.len() + 1 < placement.members.len() {
         return false;
     }
     let last = shard.applied.lock().state.time;
