@@ -9,7 +9,7 @@
 //! (what changes it), [`reply`] (what is said about it), [`policy`] (with which numbers); then
 //! [`mod@transition`] (what one command does), [`shard_state`] (what an entry does), [`read`] (what
 //! needs no entry), and beside them [`mod@resolve_request`], [`quota`] and [`prevented`] (what a
-//! leader does before and after).
+//! leader does before and after). [`seeded`] is nothing in the product: see there.
 
 pub mod address;
 pub mod bytes;
@@ -29,6 +29,7 @@ pub mod record;
 pub mod reply;
 pub mod request;
 pub mod resolve_request;
+pub mod seeded;
 pub mod shard_state;
 pub mod text;
 pub mod time;

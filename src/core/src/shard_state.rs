@@ -9,6 +9,7 @@ use crate::command::{Batch, Command};
 use crate::digest::Hasher;
 use crate::record::Record;
 use crate::reply::Reply;
+use crate::seeded::{self, Bug};
 use crate::time::LogTime;
 use crate::transition::{At, Change, UnknownFormat, known_format, transition};
 use bincode::{Decode, Encode};
@@ -124,7 +125,7 @@ pub fn apply_batch_with<R: Records>(
         return Err(ApplyError::OutOfOrder { index, applied: state.index });
     }
     batch.commands.iter().try_for_each(known_format)?;
-    let time = state.time.max(batch.time);
+    let time = if seeded::active(Bug::LogTimeGoesBack) { batch.time } else { state.time.max(batch.time) };
     let mut effects = Effects::after(state.digest, index, time);
     let mut replies = Vec::with_capacity(batch.commands.len());
     for (position, command) in (0u32..).zip(&batch.commands) {

@@ -7,6 +7,7 @@ use crate::command::{Command, FORMAT, Verb};
 use crate::error::{ErrorCode, Refusal};
 use crate::record::Record;
 use crate::reply::{Basis, Reply, Witness};
+use crate::seeded::{self, Bug};
 use crate::text::Principal;
 use crate::time::LogTime;
 use crate::token::Token;
@@ -91,11 +92,13 @@ pub(crate) fn known_format(command: &Command) -> Result<(), UnknownFormat> {
 /// As [`transition`]; what is left of a lease is counted from `stamp`, which a read takes later
 /// than the log time at which it looks at the record.
 pub(crate) fn decide(found: Option<&Record>, command: &Command, at: At, stamp: LogTime) -> Transition {
-    if command.not_after.is_some_and(|not_after| at.time > not_after) {
+    let too_late = command.not_after.is_some_and(|not_after| at.time > not_after);
+    if too_late && !seeded::active(Bug::NotAfterIgnored) {
         let text = "the log time is past not_after";
         return Transition::keep(Reply::Error(Refusal::definite(ErrorCode::TooLate, text)));
     }
-    let settled = found.and_then(|record| record.settle(at.time));
+    let resurrects = seeded::active(Bug::RenewResurrects) && matches!(command.verb, Verb::Renew(_));
+    let settled = found.and_then(|record| record.settle(if resurrects { LogTime::ZERO } else { at.time }));
     let scene = Scene { found: settled.as_deref(), principal: &command.principal, at, stamp };
     match &command.verb {
         Verb::Claim(claim) => verbs::claim::apply(claim, &scene),

@@ -9,6 +9,7 @@ pub(crate) mod renew;
 pub(crate) mod resolve;
 
 use crate::record::Record;
+use crate::seeded::{self, Bug};
 use crate::token::Token;
 use crate::transition::Scene;
 
@@ -30,7 +31,9 @@ impl<'a> Scene<'a> {
         match self.found {
             _ if token.is_none() => Owner::Shadow,
             None => Owner::Absent,
-            Some(record) if record.token == token => Owner::Own(record),
+            Some(record) if seeded::active(Bug::TokenCheckSkipped) || record.token == token => {
+                Owner::Own(record)
+            }
             Some(_) => Owner::Other,
         }
     }

@@ -24,6 +24,7 @@ use crate::stop::StopFlag;
 use crate::types::RaftLogId;
 use futures_util::future::join_all;
 use hapax_core::policy::Policies;
+use hapax_core::seeded::{self, Bug};
 use hapax_core::{Answer, Basis, ErrorCode, LeaderHint, Refusal, Reply, Resolved, Witness, resolve_request};
 use hapax_store::log::Log;
 use hapax_store::records::RecordStore;
@@ -234,7 +235,8 @@ impl Node {
         )?;
         let is_completed =
             matches!(&reply, Reply::State(view) if view.state == hapax_core::StateKind::Completed);
-        let witness = Witness { basis: Basis::Stale, ..applied.read_witness() };
+        let basis = if seeded::active(Bug::StaleNotLabelled) { Basis::Read } else { Basis::Stale };
+        let witness = Witness { basis, ..applied.read_witness() };
         is_completed.then_some(Answer { reply, witness: Some(witness) })
     }
 

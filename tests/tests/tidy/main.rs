@@ -5,6 +5,7 @@ mod crates;
 mod docs;
 mod layout;
 mod seams;
+mod seeded;
 mod source;
 mod text;
 

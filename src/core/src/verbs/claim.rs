@@ -5,9 +5,12 @@
 use crate::bytes::Blob;
 use crate::command::Claim;
 use crate::error::{ErrorCode, Refusal};
+use crate::fingerprint::Fingerprint;
+use crate::outcome::Metadata;
 use crate::policy::Mode;
 use crate::record::{Claimed, Completed, InDoubt, Open, OpenCause, Record, State};
 use crate::reply::{Ended, Granted, InDoubtReply, InFlight, Mismatch, Replayed, Reply, SpentReply};
+use crate::seeded::{self, Bug};
 use crate::time::LogTime;
 use crate::token::Token;
 use crate::transition::{Scene, Transition};
@@ -49,21 +52,31 @@ fn answer(claim: &Claim, scene: &Scene<'_>) -> Option<Reply> {
         return Some(Reply::TooOld);
     }
     let record = scene.found?;
-    if record.fingerprint != claim.fingerprint {
+    if record.fingerprint != claim.fingerprint && !seeded_prefix(record, claim) {
         return Some(Reply::Mismatch(mismatch(record, claim)));
     }
     match &record.state {
+        State::Claimed(_) if seeded::active(Bug::RetryGrantedAnew) && record.nonce == claim.nonce => None,
         State::Claimed(claimed) => {
-            let own = record.nonce == claim.nonce && record.principal == *scene.principal;
+            let same_nonce = seeded::active(Bug::NonceIgnored) || record.nonce == claim.nonce;
+            let own = same_nonce && record.principal == *scene.principal;
             Some(if own { recover(record, claimed, scene) } else { in_flight(record, claimed, scene) })
         }
         State::Open(open) => (record.nonce == claim.nonce).then(|| Reply::Ended(ended(open))),
+        State::InDoubt(_) if seeded::active(Bug::InDoubtTakenOver) => None,
         State::InDoubt(doubt) => Some(in_doubt(record, doubt)),
         State::Completed(completed) => Some(replay(record, completed)),
+        State::Spent(_) if seeded::active(Bug::MemorySkipped) => None,
         State::Spent(spent) => {
             Some(Reply::Spent(SpentReply { class: spent.class, completed_at: spent.completed_at }))
         }
     }
+}
+
+/// [`Bug::FingerprintPrefix`]: whether the halves that it compares are the same.
+fn seeded_prefix(record: &Record, claim: &Claim) -> bool {
+    let prefix = |fingerprint: &Fingerprint| fingerprint.digest.first_chunk::<16>().copied();
+    seeded::active(Bug::FingerprintPrefix) && prefix(&record.fingerprint) == prefix(&claim.fingerprint)
 }
 
 /// Whether the request was first sent so long ago that what came of it may be forgotten by now.
@@ -133,12 +146,20 @@ fn replay(record: &Record, completed: &Completed) -> Reply {
     Reply::Replayed(Replayed {
         class: completed.outcome.class,
         result: completed.outcome.result.clone(),
-        metadata: completed.outcome.metadata.clone(),
+        metadata: kept_metadata(completed),
         completed_at: completed.completed_at,
         expires_at: completed.expires_at,
         attempt: record.attempt,
         first_trace: record.first_trace.clone(),
     })
+}
+
+fn kept_metadata(completed: &Completed) -> Metadata {
+    if seeded::active(Bug::MetadataDropped) {
+        Metadata::default()
+    } else {
+        completed.outcome.metadata.clone()
+    }
 }
 
 /// Grants the claim: the first of an incarnation, or the next attempt of an open record.
@@ -149,6 +170,7 @@ fn grant(claim: &Claim, scene: &Scene<'_>) -> Transition {
         let text = "this shard can make no further tokens";
         return Transition::keep(Reply::Error(Refusal::definite(ErrorCode::Unavailable, text)));
     };
+    let token = last.filter(|_| seeded::active(Bug::TokenReused)).map_or(token, |record| record.token);
     let now = scene.now();
     let lease_ms = claim.lease_ms.min(claim.terms.max_hold_ms);
     let (checkpoint, prior_mark) = match last.map(|record| &record.state) {

@@ -7,6 +7,7 @@ use crate::command::Complete;
 use crate::outcome::Outcome;
 use crate::record::{Completed, OpenCause, Record, State};
 use crate::reply::{CompletedReply, Reply};
+use crate::seeded::{self, Bug};
 use crate::time::LogTime;
 use crate::transition::{Scene, Transition};
 use crate::verbs::Owner;
@@ -24,6 +25,9 @@ pub(crate) fn apply(complete: &Complete, scene: &Scene<'_>) -> Transition {
             OpenCause::Released | OpenCause::Resolved => Transition::keep(Reply::Fenced),
         },
         State::InDoubt(_) => keep_outcome(complete, record, scene, true),
+        State::Completed(_) if seeded::active(Bug::CompleteOverwrites) => {
+            keep_outcome(complete, record, scene, false)
+        }
         State::Completed(completed) => Transition::keep(compare(complete, Some(completed.digest))),
         State::Spent(spent) => Transition::keep(compare(complete, spent.class.map(|_| spent.digest))),
     }

@@ -6,6 +6,7 @@
 use crate::command::Renew;
 use crate::record::{Claimed, Record, State};
 use crate::reply::{Renewed, Reply};
+use crate::seeded::{self, Bug};
 use crate::transition::{Scene, Transition};
 use crate::verbs::Owner;
 
@@ -30,7 +31,7 @@ fn extend(renew: &Renew, record: &Record, claimed: &Claimed, scene: &Scene<'_>) 
         next.deadline = deadline;
         next.lease_ms = deadline.left_at(scene.now());
     }
-    if renew.seq > claimed.renewal_seq {
+    if renew.seq > claimed.renewal_seq || seeded::active(Bug::StaleCheckpointTaken) {
         next.renewal_seq = renew.seq;
         next.marked |= renew.mark;
         if let Some(checkpoint) = &renew.checkpoint {

@@ -57,7 +57,7 @@ fn a_value_that_breaks_its_rules_is_not_read() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn garbage_is_an_error_or_a_value_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {

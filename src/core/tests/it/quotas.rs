@@ -176,7 +176,7 @@ fn the_sweep_forgets_scopes_that_ended_on_their_own() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A ledger that followed every change says what one says that was rebuilt by a scan.
     #[test]

@@ -13,6 +13,7 @@ use crate::time::stamp::ShardClock;
 use crate::types::StoredMembership;
 use hapax_core::prevented::{CountedPairs, Event, event};
 use hapax_core::quota::QuotaLedger;
+use hapax_core::seeded::{self, Bug};
 use hapax_core::{Address, Basis, Command, LogTime, Record, Reply, ShardState, Witness};
 use hapax_store::log::LogPosition;
 use hapax_store::records::{ShardRecords, StoreError};
@@ -100,6 +101,9 @@ impl Shard {
     /// A leader's stamp now; absent until its clock is set.
     #[must_use]
     pub fn stamp(&self) -> Option<LogTime> {
+        if seeded::active(Bug::StampOwnWall) {
+            self.clock.lock().heard(LogTime(self.env.clock.wall_ms()), self.env.clock.boot_ms());
+        }
         let median = self.median_wall_ms();
         self.clock.lock().stamp(self.env.clock.boot_ms(), median)
     }

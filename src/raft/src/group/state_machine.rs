@@ -13,7 +13,8 @@ use crate::types::{
     Applied, Entry, Payload, Proposal, SnapshotMeta, StoredMembership, Types, log_id, position,
 };
 use futures_util::{Stream, TryStreamExt};
-use hapax_core::{Address, Record, Records};
+use hapax_core::seeded::{self, Bug};
+use hapax_core::{Address, LogTime, Record, Records};
 use hapax_store::log::LogPosition;
 use hapax_store::records::{AppliedMeta, StoreError};
 use openraft::OptionalSend;
@@ -75,7 +76,10 @@ impl StateMachine {
         at: LogPosition,
         proposal: &Proposal,
     ) -> io::Result<(Applied, Vec<Change>)> {
-        let batch = hapax_store::codec::batch::decode_batch(&proposal.0).map_err(io::Error::other)?;
+        let mut batch = hapax_store::codec::batch::decode_batch(&proposal.0).map_err(io::Error::other)?;
+        if seeded::active(Bug::WallInApply) {
+            batch.time = LogTime(self.shard.env.clock.wall_ms());
+        }
         let leads = self.shard.lead().is_some();
         let mut view = View { shard: &self.shard, changes: HashMap::new() };
         let AppliedState { state, quota, .. } = applied;

@@ -7,6 +7,7 @@ use crate::serve::in_flight::InFlight;
 use crate::serve::outbox::{Outbox, not_leader, too_slow};
 use crate::serve::pending::{Pending, Work};
 use crate::types::{Applied, CommittedLeader, Proposal, Types};
+use hapax_core::seeded::{self, Bug};
 use hapax_core::{Basis, Batch, Command, ErrorCode, LogTime, Refusal, Reply, Verb, Witness, limits};
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
@@ -178,9 +179,10 @@ impl Sent {
             }
         }
         *calls = kept;
-        *places = kept_places;
-        let text = "the deadline passed before the outcome was known";
-        self.finish(late, |_| Err(Refusal::indefinite(ErrorCode::Deadline, text)));
+        *places = if seeded::active(Bug::RepliesShifted) { (0..calls.len()).collect() } else { kept_places };
+        let open =
+            Refusal::indefinite(ErrorCode::Deadline, "the deadline passed before the outcome was known");
+        self.finish(late, |_| Err(seeded_definite(open.clone())));
     }
 
     /// Answers calls with the replies of their commands.
@@ -259,5 +261,10 @@ pub fn wake_others(shard: &Shard, addresses: impl IntoIterator<Item = hapax_core
 }
 
 fn unknown(text: &str) -> Refusal {
-    Refusal::indefinite(ErrorCode::Unavailable, text)
+    seeded_definite(Refusal::indefinite(ErrorCode::Unavailable, text))
+}
+
+/// [`Bug::IndefiniteCalledDefinite`].
+fn seeded_definite(refusal: Refusal) -> Refusal {
+    Refusal { definite: refusal.definite || seeded::active(Bug::IndefiniteCalledDefinite), ..refusal }
 }

@@ -130,6 +130,11 @@ impl Records {
         self.push(Record::of(Kind::Purge, group, purged, Bytes::new()));
     }
 
+    /// Whether there are records, all of this kind.
+    pub(super) fn are_all(&self, kind: Kind) -> bool {
+        !self.list.is_empty() && self.list.iter().all(|record| record.kind == kind)
+    }
+
     /// Marks all records so far as copies of older ones.
     pub(super) fn mark_rewritten(&mut self) {
         self.list.iter_mut().for_each(|record| record.flags |= FLAG_REWRITTEN);

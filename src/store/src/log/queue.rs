@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, Semaphore};
 
 use bytes::Bytes;
+use hapax_core::seeded::{self, Bug};
 
 use super::error::LogError;
 use super::format::Judged;
@@ -182,7 +183,9 @@ impl Queue {
             std::mem::forget(room);
             bytes
         });
-        inner.ops.push_back(Queued { op, done, record_bytes, room });
+        let overtakes = seeded::active(Bug::VoteOvertakesLog) && matches!(op, Op::Vote { .. });
+        let place = if overtakes { 0 } else { inner.ops.len() };
+        inner.ops.insert(place, Queued { op, done, record_bytes, room });
         drop(inner);
         self.arrived.notify_one();
         self.arrived_async.notify_one();
@@ -202,7 +205,11 @@ impl Queue {
         while bytes < bytes_max {
             let Some(queued) = inner.ops.pop_front() else { break };
             bytes += queued.record_bytes;
+            let is_vote = matches!(queued.op, Op::Vote { .. });
             batch.ops.push(queued);
+            if seeded::active(Bug::VoteOvertakesLog) && is_vote {
+                break;
+            }
         }
         if !batch.ops.is_empty() {
             let committed = inner.committed.len().min(COMMITTED_PER_WRITE_MAX);

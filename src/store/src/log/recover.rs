@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk::{self, Disk, DiskFile, OpenMode};
+use hapax_core::seeded::{self, Bug};
 
 use super::error::LogError;
 use super::format::{Place, SegmentHeader};
@@ -154,8 +155,9 @@ fn find_newest(disk: &dyn Disk, dir: &Path, logs: &mut Vec<u64>) -> Result<Newes
         let end = (newest.synced_end.segment == id).then_some(newest.synced_end.offset);
         let mut found = scan(id, &bytes, end)?;
         newest.synced_end = newest.synced_end.max(found.synced_end());
+        let cuts_all = seeded::active(Bug::CutMidLog);
         let (synced, torn): (Vec<_>, Vec<_>) =
-            found.damages.drain(..).partition(|damage| damage.at < newest.synced_end);
+            found.damages.drain(..).partition(|damage| damage.at < newest.synced_end && !cuts_all);
         let harmful = torn.iter().filter(|damage| damage.harmed != Harmed::Nobody);
         let cut = harmful.map(|damage| damage.at.offset).min();
         found.writes.retain(|write| cut.is_none_or(|cut| write.start < cut));

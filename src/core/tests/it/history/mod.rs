@@ -142,7 +142,7 @@ fn run(ops: &[Op]) -> Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_histories_keep_every_promise(ops in prop::collection::vec(plan::op(), 1..80)) {

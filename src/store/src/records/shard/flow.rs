@@ -11,6 +11,7 @@ use crate::records::keys;
 use crate::records::ledger::Ledger;
 use crate::records::overlay::Changed;
 use bytes::Bytes;
+use hapax_core::seeded::{self, Bug};
 use hapax_core::{Address, LogTime};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -75,8 +76,15 @@ impl ShardRecords {
         let side = &mut *guard;
         if side.job.is_none() {
             side.job = self.take_job(&mut side.doubtful);
+            if seeded::active(Bug::OverlayLost) {
+                return Ok(0);
+            }
         }
         let Some(job) = &side.job else { return Ok(0) };
+        if seeded::active(Bug::AppliedNotAtomic) {
+            let applied = job.rows.iter().filter(|(key, _)| key == keys::META).cloned();
+            self.space().write(&applied.collect::<Vec<_>>())?;
+        }
         self.space().write(&job.rows)?;
         let bytes =
             job.rows.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
