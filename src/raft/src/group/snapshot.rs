@@ -111,5 +111,7 @@ pub fn install(shard: &Shard, meta: &SnapshotMeta, data: SnapshotData) -> io::Re
         applied.waiters.take_all()
     };
     shard.wake(held);
+    let index = installed.position.map_or(0, |position| position.index);
+    tracing::info!(shard = shard.shard, index, "installed a snapshot");
     Ok(())
 }

@@ -25,6 +25,7 @@ mod status;
 mod tests;
 mod values;
 
+use crate::server::World;
 use args::Globals;
 use clap::{Parser, Subcommand};
 use exit::Exit;
@@ -78,6 +79,11 @@ enum Command {
 
 /// Parses the command line, does what it says, and tells how it ended.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    run_in(arguments, World::real)
+}
+
+/// Like [`run`]; a node lives in the world that `world` makes when it starts.
+pub fn run_in(arguments: impl IntoIterator<Item = OsString>, world: impl FnOnce() -> World) -> Exit {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -88,7 +94,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let screen = Screen { json: cli.globals.json };
     let ended = match &cli.command {
-        Command::Server(args) => args.run(screen),
+        Command::Server(args) => args.run(screen, world),
         _ => client_side(&cli, screen),
     };
     match ended {

@@ -3,6 +3,7 @@
 use super::exit::Exit;
 use super::render::Screen;
 use crate::config::{self, Config, ConfigError, Flag, Layers};
+use crate::server::World;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -60,7 +61,7 @@ pub(super) struct ServerArgs {
 
 impl ServerArgs {
     /// Runs the node until it is told to stop; blocks.
-    pub(super) fn run(&self, screen: Screen) -> anyhow::Result<Exit> {
+    pub(super) fn run(&self, screen: Screen, world: impl FnOnce() -> World) -> anyhow::Result<Exit> {
         let config = match config::load(&self.layers()) {
             Ok(config) => config,
             Err(error) => return refuse(screen, &error),
@@ -73,7 +74,7 @@ impl ServerArgs {
             screen.out(config.to_toml().as_bytes())?;
             return Ok(Exit::Ok);
         }
-        crate::server::run(config, self.end_with_stdin)?;
+        crate::server::run(config, world(), self.end_with_stdin)?;
         Ok(Exit::Ok)
     }
 

@@ -125,7 +125,7 @@ impl Config {
 
     fn check_bounds(&self, errors: &mut Errors) {
         let limits = &self.limits;
-        let bounded: [(&str, u64, u64, u64); 12] = [
+        let bounded: [(&str, u64, u64, u64); 13] = [
             ("storage.segment_bytes", self.storage.segment_bytes, 48 << 20, 1 << 30),
             ("storage.reserve_bytes", self.storage.reserve_bytes, 0, 1 << 50),
             ("storage.cache_bytes_per_shard", self.storage.cache_bytes_per_shard, 64 << 10, 1 << 30),
@@ -133,6 +133,7 @@ impl Config {
             ("limits.calls_per_connection", limits.calls_per_connection.into(), 1, 65_536),
             ("limits.reply_bytes_per_connection", limits.reply_bytes_per_connection, 2 << 20, 1 << 30),
             ("limits.queue_calls_per_shard", limits.queue_calls_per_shard.into(), 1, 1 << 20),
+            ("limits.log_entries_per_shard", limits.log_entries_per_shard, 16, 10_000_000),
             ("limits.waiters_per_address", limits.waiters_per_address.into(), 1, 65_536),
             ("limits.waiters_per_node", limits.waiters_per_node.into(), 1, 10_000_000),
             ("http.connections", self.http.connections.into(), 1, 65_536),

@@ -163,6 +163,9 @@ pub struct LimitsSection {
     pub reply_bytes_per_connection: u64,
     /// Calls queued for one shard.
     pub queue_calls_per_shard: u32,
+    /// Log entries of a shard kept behind what is durable elsewhere: a follower that was away for
+    /// longer is sent a snapshot.
+    pub log_entries_per_shard: u64,
     /// Callers waiting for one address.
     pub waiters_per_address: u32,
     /// Callers waiting on this node.
@@ -176,6 +179,7 @@ impl Default for LimitsSection {
             calls_per_connection: 4096,
             reply_bytes_per_connection: 16 << 20,
             queue_calls_per_shard: 16_384,
+            log_entries_per_shard: 20_000,
             waiters_per_address: 1024,
             waiters_per_node: 100_000,
         }

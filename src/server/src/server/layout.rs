@@ -36,6 +36,7 @@ pub(super) fn node_config(config: &Config, node: NodeId) -> NodeConfig {
             queued_calls_per_shard: count(config.limits.queue_calls_per_shard),
             waiters_per_address: count(config.limits.waiters_per_address),
             waiters_per_node: count(config.limits.waiters_per_node),
+            log_kept_entries: config.limits.log_entries_per_shard,
             ..NodeLimits::default()
         },
     }

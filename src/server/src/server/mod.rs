@@ -32,12 +32,12 @@ use anyhow::Context as _;
 /// The version of this software.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Runs a node until it is told to stop: by SIGTERM or SIGINT, or, with `end_with_stdin`, by the
+/// Runs a node in its world until it is told to stop: by SIGTERM or SIGINT, or, with `end_with_stdin`, by the
 /// end of standard input. Blocks.
 ///
 /// # Errors
 /// Why the node could not start, or what could not be flushed at its end.
-pub fn run(config: Config, end_with_stdin: bool) -> anyhow::Result<()> {
+pub fn run(config: Config, world: World, end_with_stdin: bool) -> anyhow::Result<()> {
     logging::start(&config.log)?;
     panic::abort_on_panic();
     files::raise_limit(config.limits.connections);
@@ -52,7 +52,7 @@ pub fn run(config: Config, end_with_stdin: bool) -> anyhow::Result<()> {
     runtime.block_on(async {
         let stop = stop::on_signals(end_with_stdin)?;
         let ports = Ports::bind(&config).await?;
-        let Some(running) = Running::start(config, World::real(), ports, stop.clone()).await? else {
+        let Some(running) = Running::start(config, world, ports, stop.clone()).await? else {
             tracing::info!("stopped before the cluster was complete");
             return Ok(());
         };
