@@ -7,8 +7,15 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// Sockets. A simulation swaps this one alias.
+#[cfg(not(feature = "simulation"))]
 pub mod net {
     pub use tokio::net::{TcpListener, TcpStream};
+}
+
+/// Simulated sockets.
+#[cfg(feature = "simulation")]
+pub mod net {
+    pub use turmoil::net::{TcpListener, TcpStream};
 }
 
 /// Runs a call that may block on the disk. On a runtime with several threads the others take over

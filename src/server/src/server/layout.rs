@@ -1,5 +1,6 @@
 //! From the configuration to what the consensus layer is told.
 
+use super::world::Tuning;
 use crate::config::{Config, Engine};
 use crate::placement::{Site, place};
 use hapax_raft::config::{NodeConfig, NodeLimits, PeerConfig, Timing};
@@ -8,7 +9,7 @@ use hapax_raft::layout::Layout;
 use hapax_wire::ClusterId;
 
 /// What the consensus layer is told of this node.
-pub(super) fn node_config(config: &Config, node: NodeId) -> NodeConfig {
+pub(super) fn node_config(config: &Config, tuning: &Tuning, node: NodeId) -> NodeConfig {
     let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     let peer = |peer: &crate::config::PeerSection| PeerConfig {
         name: peer.name.clone(),
@@ -30,14 +31,14 @@ pub(super) fn node_config(config: &Config, node: NodeId) -> NodeConfig {
             heartbeat_ms: config.timing.heartbeat_ms,
             election_min_ms: config.timing.election_min_ms,
             election_max_ms: config.timing.election_max_ms,
-            ..Timing::default()
+            ..tuning.timing
         },
         limits: NodeLimits {
             queued_calls_per_shard: count(config.limits.queue_calls_per_shard),
             waiters_per_address: count(config.limits.waiters_per_address),
             waiters_per_node: count(config.limits.waiters_per_node),
             log_kept_entries: config.limits.log_entries_per_shard,
-            ..NodeLimits::default()
+            ..tuning.limits
         },
     }
 }

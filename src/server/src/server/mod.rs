@@ -24,7 +24,7 @@ mod world;
 pub use ports::Ports;
 pub use startup::Running;
 pub use stop::Stop;
-pub use world::{Ended, World, Writers};
+pub use world::{Ended, Fatal, Tuning, World, Writers};
 
 use crate::config::Config;
 use anyhow::Context as _;

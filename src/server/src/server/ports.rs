@@ -5,7 +5,6 @@ use anyhow::Context as _;
 use hapax_raft::env::net::TcpListener;
 
 /// Every port of a node, bound.
-#[derive(Debug)]
 pub struct Ports {
     /// For clients.
     pub client: TcpListener,
@@ -13,6 +12,14 @@ pub struct Ports {
     pub peer: TcpListener,
     /// For metrics and health.
     pub http: TcpListener,
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let addr = |listener: &TcpListener| listener.local_addr().ok();
+        let (client, peer, http) = (addr(&self.client), addr(&self.peer), addr(&self.http));
+        f.debug_struct("Ports").field("client", &client).field("peer", &peer).field("http", &http).finish()
+    }
 }
 
 impl Ports {

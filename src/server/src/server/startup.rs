@@ -79,6 +79,12 @@ impl Running {
         Ok(Some(Self { config, health, storage, node, port, tasks: [http, watch] }))
     }
 
+    /// The node, for whoever runs it in a process of their own.
+    #[must_use]
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// Stops gracefully: not ready, leaderships handed over, calls in flight answered, everything
     /// flushed.
     ///
@@ -140,7 +146,7 @@ async fn join(
     health: &NodeHealth,
     stop: &Stop,
 ) -> anyhow::Result<Option<Arc<Node>>> {
-    let told = node_config(config, storage.node());
+    let told = node_config(config, &world.tuning, storage.node());
     let acceptor = PeerAcceptor::start(listener, &told, world.env.clone());
     let formed = tokio::select! {
         formed = form(config, &told, &acceptor, world.disk.as_ref(), storage, health) => formed.map(Some),

@@ -1,6 +1,5 @@
 //! The data directory: lock, identity, log and records, with the threads that write them.
 
-use super::panic;
 use super::world::{Ended, World};
 use crate::config::{Config, Engine};
 use anyhow::Context as _;
@@ -59,13 +58,14 @@ impl Storage {
 }
 
 fn log_config(config: &Config, world: &World) -> LogConfig {
+    let fatal = Arc::clone(&world.fatal);
     LogConfig {
         segment_bytes: config.storage.segment_bytes,
         reserve_bytes: config.storage.reserve_bytes,
         cache_bytes_per_group: usize::try_from(config.storage.cache_bytes_per_shard).unwrap_or(usize::MAX),
-        fatal: Arc::new(|error| panic::end(&format!("the log failed: {error}"))),
+        fatal: Arc::new(move |error| fatal(&format!("the log failed: {error}"))),
         clock: Arc::clone(&world.monotonic),
-        ..LogConfig::default()
+        ..world.tuning.log.clone()
     }
 }
 
@@ -81,7 +81,7 @@ fn open_records(config: &Config, world: &World) -> anyhow::Result<(RecordStore, 
     let open = || {
         // The log refuses first; what it took by then still finds room here.
         let reserve_bytes = config.storage.reserve_bytes / 2;
-        let config = RecordConfig { kind: kind.clone(), reserve_bytes, ..RecordConfig::default() };
+        let config = RecordConfig { kind: kind.clone(), reserve_bytes, ..world.tuning.records.clone() };
         RecordStore::open(Arc::clone(disk), &dir, config)
     };
     match open() {

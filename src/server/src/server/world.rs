@@ -2,10 +2,11 @@
 
 use super::panic;
 use anyhow::Context as _;
+use hapax_raft::config::{NodeLimits, Timing};
 use hapax_raft::env::Env;
 use hapax_store::disk::{Disk, RealDisk};
-use hapax_store::log::{LogWriter, MonotonicClock};
-use hapax_store::records::{EngineKind, RecordWriter};
+use hapax_store::log::{LogConfig, LogWriter, MonotonicClock};
+use hapax_store::records::{EngineKind, RecordConfig, RecordWriter};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,6 +25,22 @@ pub trait Writers: Send + Sync + 'static {
     fn start(&self, log: LogWriter, records: RecordWriter, env: &Env) -> anyhow::Result<Ended>;
 }
 
+/// Ends the process at once, told why: what is not durable then never will be.
+pub type Fatal = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Bounds and paces that the configuration does not name. What it does name wins over these.
+#[derive(Clone, Debug, Default)]
+pub struct Tuning {
+    /// Of the log.
+    pub log: LogConfig,
+    /// Of the record store.
+    pub records: RecordConfig,
+    /// Of the consensus.
+    pub timing: Timing,
+    /// Of the node's queues, and how much log it keeps.
+    pub limits: NodeLimits,
+}
+
 /// Everything outside the node; cheap to clone.
 #[derive(Clone)]
 pub struct World {
@@ -37,6 +54,10 @@ pub struct World {
     pub writers: Arc<dyn Writers>,
     /// Another engine than the configuration names: one in memory.
     pub engine: Option<EngineKind>,
+    /// What happens when the log has failed. Whatever still runs after it must reach nobody.
+    pub fatal: Fatal,
+    /// Bounds that nobody configures.
+    pub tuning: Tuning,
 }
 
 impl World {
@@ -50,6 +71,8 @@ impl World {
             monotonic: Arc::new(move || began.elapsed()),
             writers: Arc::new(Threads),
             engine: None,
+            fatal: Arc::new(|why| panic::end(why)),
+            tuning: Tuning::default(),
         }
     }
 }
