@@ -13,6 +13,7 @@ pub mod load;
 pub mod ports;
 pub mod process;
 pub mod raw;
+pub mod seeded;
 pub mod spec;
 pub mod wait;
 

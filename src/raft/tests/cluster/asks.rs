@@ -45,9 +45,18 @@ impl Connection {
         asks: Vec<Ask>,
         deadline_ms: u32,
     ) -> Vec<(u64, oneshot::Receiver<Answer>)> {
+        self.send_each(node, asks.into_iter().map(|ask| (ask, deadline_ms)).collect())
+    }
+
+    /// The same, each with a deadline of its own.
+    pub(crate) fn send_each(
+        &self,
+        node: &TestNode,
+        asks: Vec<(Ask, u32)>,
+    ) -> Vec<(u64, oneshot::Receiver<Answer>)> {
         let mut receivers = Vec::new();
         let mut calls = Vec::new();
-        for ask in asks {
+        for (ask, deadline_ms) in asks {
             let (sender, receiver) = oneshot::channel();
             let id = {
                 let mut next = self.next.lock();

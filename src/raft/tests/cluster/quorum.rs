@@ -4,7 +4,7 @@ use crate::asks::{
     Connection, answer, ask_all, ask_node, claim, claim_for, complete, get, is_definite, refusal_of, token_of,
 };
 use crate::harness::{Cluster, Setup};
-use hapax_core::{ErrorCode, Reply, StateKind};
+use hapax_core::{ErrorCode, Reply, StateKind, Token};
 use hapax_raft::config::NodeLimits;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -137,6 +137,36 @@ async fn a_definite_refusal_without_a_quorum_had_no_effect_and_an_open_one_is_ca
         }
     }
     cluster.check_agreement().await;
+}
+
+/// A call of an entry that is on its way gives up; its neighbours must get their own replies, not those of
+/// the commands before them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_gives_up_leaves_each_neighbour_its_own_reply() {
+    let cluster = Cluster::form_with(wired()).await;
+    for n in 0..10 {
+        let leader = cluster.leader_of(0).unwrap();
+        let (held, fresh) = (format!("held-{n}"), format!("fresh-{n}"));
+        let granted = cluster.ask(leader, claim(&held, 1, 0)).await;
+        cluster.isolate(leader, true);
+        let calls = vec![(complete(&held, token_of(&granted), "x"), 100), (claim(&fresh, 2, 0), 10_000)];
+        let mut calls = Connection::new().send_each(cluster.node(leader), calls);
+        let late = answer(calls.remove(0).1).await;
+        cluster.isolate(leader, false);
+        assert!(!refusal_of(&late).definite, "{late:?}");
+        let answered = answer(calls.remove(0).1).await;
+        match &answered.reply {
+            Reply::Granted(granted) => {
+                let witness = answered.witness.expect("it was applied");
+                assert_eq!(Token::of_grant(0, witness.index, witness.position), Some(granted.token));
+                return;
+            }
+            // Another leads by now: once more.
+            Reply::Error(_) => cluster.wait_ready().await,
+            other => panic!("the reply of another command: {other:?}"),
+        }
+    }
+    panic!("the entry was never confirmed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

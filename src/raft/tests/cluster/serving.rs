@@ -1,8 +1,9 @@
 //! Claims, completes and replays through a whole cluster.
 
-use crate::asks::{ask_all, claim, complete, get, token_of};
+use crate::asks::{ask_all, ask_node, claim, complete, get, refusal_of, token_of};
 use crate::harness::{Cluster, Setup};
-use hapax_core::{Reply, StateKind};
+use hapax_core::request::GetAsk;
+use hapax_core::{Ask, Basis, Reply, StateKind};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_granted_once_and_replayed_from_every_node() {
@@ -63,4 +64,28 @@ async fn a_restarted_cluster_on_disk_has_everything_that_was_acknowledged() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_read_is_labelled_so_and_never_says_that_something_was_not_seen() {
+    let cluster = Cluster::form_with(Setup { shards: 1, wired: true, ..Setup::of(3) }).await;
+    let leader = cluster.leader_of(0).unwrap();
+    let follower = (leader + 1) % 3;
+    let stale = |key: &str| match get(key, 0) {
+        Ask::Get(ask) => Ask::Get(GetAsk { stale: true, ..ask }),
+        other => other,
+    };
+    let token = token_of(&cluster.ask(leader, claim("done", 1, 0)).await);
+    token_of(&cluster.ask(leader, claim("running", 2, 0)).await);
+    assert!(matches!(cluster.ask(leader, complete("done", token, "x")).await.reply, Reply::Completed(_)));
+    cluster.check_agreement().await;
+    cluster.isolate(follower, true);
+    let told = ask_node(cluster.node(follower), stale("done"), 2_000).await;
+    assert!(matches!(&told.reply, Reply::State(view) if view.state == StateKind::Completed), "{told:?}");
+    assert_eq!(told.witness.expect("it was read").basis, Basis::Stale);
+    for key in ["running", "unknown"] {
+        refusal_of(&ask_node(cluster.node(follower), stale(key), 500).await);
+    }
+    let told = ask_node(cluster.node(leader), stale("done"), 2_000).await;
+    assert_eq!(told.witness.expect("it was read").basis, Basis::Read, "the leader's answer is not stale");
 }

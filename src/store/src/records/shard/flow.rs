@@ -76,7 +76,7 @@ impl ShardRecords {
         let side = &mut *guard;
         if side.job.is_none() {
             side.job = self.take_job(&mut side.doubtful);
-            if seeded::active(Bug::OverlayLost) {
+            if seeded::active(Bug::OverlayLost) && !self.pending().flush_wanted {
                 return Ok(0);
             }
         }
