@@ -93,7 +93,7 @@ fn takes_part(touch: &&Touch<'_>) -> bool {
     };
     let reads = matches!(operation.call, Call::Get(_) | Call::List(_));
     let refused = matches!(operation.reply, Reply::Error { definite: true, .. });
-    !refused && !stale && !(reads && operation.is_indefinite())
+    !(refused || stale || reads && operation.is_indefinite())
 }
 
 impl<'h> Search<'h> {

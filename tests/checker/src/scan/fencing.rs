@@ -1,0 +1,128 @@
+//! S5: a dead token changes nothing, ever; a lapsed one is never renewed.
+
+use super::facts::{
+    Facts, accepted_token, fresh, grant, log_time, offered_outcome, shown_checkpoint, shown_outcome,
+};
+use crate::history::{Call, Operation, Outcome, Reply};
+use crate::report::Report;
+use std::collections::{HashMap, HashSet};
+
+const RULE: &str = "S5 fencing";
+
+pub(super) fn scan(facts: &Facts<'_, '_>, report: &mut Report) {
+    scan_dead(facts, report);
+    scan_unknown(facts, report);
+    scan_refused(facts, report);
+}
+
+fn scan_dead(facts: &Facts<'_, '_>, report: &mut Report) {
+    let mut latest: Option<(&Operation, u64)> = None;
+    let mut ended: HashMap<u64, &Operation> = HashMap::new();
+    let mut deadlines: HashMap<u64, u64> = HashMap::new();
+    let loose_renews: HashSet<u64> =
+        facts.all.iter().filter_map(|operation| loose_renew(operation)).collect();
+    for operation in &facts.ordered {
+        if let Some(granted) = fresh(operation) {
+            latest = Some((operation, granted.token));
+            deadlines.insert(granted.token, log_time(operation).saturating_add(granted.lease_left_ms));
+            continue;
+        }
+        if let (Call::Forget(forget), Reply::Forgotten) = (&operation.call, &operation.reply) {
+            ended.insert(forget.token, operation);
+        }
+        let Some(token) = accepted_token(operation) else { continue };
+        let repeats = matches!(operation.reply, Reply::Released | Reply::Resolved);
+        if let Some((by, newer)) = latest
+            && token < newer
+        {
+            report.add(facts.violation(RULE, &[by, operation], "a superseded token was accepted"));
+        }
+        if let Some(by) = ended.get(&token)
+            && !(repeats && by.reply == operation.reply)
+        {
+            report.add(facts.violation(RULE, &[by, operation], "an ended token was accepted"));
+        }
+        if let Reply::Renewed { deadline_ms, .. } = operation.reply {
+            let known = deadlines.get(&token).copied();
+            if known.is_some_and(|deadline| log_time(operation) >= deadline) && !loose_renews.contains(&token)
+            {
+                report.add(facts.violation(RULE, &[operation], "a lapsed token was renewed"));
+            }
+            if known.is_some_and(|deadline| deadline_ms < deadline) {
+                report.add(facts.violation(RULE, &[operation], "a deadline moved back"));
+            }
+            deadlines.insert(token, deadline_ms);
+        } else {
+            ended.insert(token, operation);
+        }
+    }
+}
+
+fn loose_renew(operation: &Operation) -> Option<u64> {
+    match &operation.call {
+        Call::Renew(renew) if operation.is_indefinite() => Some(renew.token),
+        _ => None,
+    }
+}
+
+/// A token that was accepted, or is shown, had been granted to somebody.
+fn scan_unknown(facts: &Facts<'_, '_>, report: &mut Report) {
+    if facts.loose_claims > 0 {
+        return;
+    }
+    for operation in &facts.all {
+        let shown = match &operation.reply {
+            Reply::InDoubt { token, .. } => Some(*token),
+            Reply::State(view) if view.token != 0 => Some(view.token),
+            _ => accepted_token(operation),
+        };
+        if shown.is_some_and(|token| !facts.granted_for.contains_key(&token)) {
+            report.add(facts.violation(RULE, &[operation], "a token that nobody was granted"));
+        }
+        let again = grant(operation).filter(|granted| granted.recovered);
+        let first = |other: &&Operation| {
+            fresh(other).map(|granted| granted.token) == again.map(|granted| granted.token)
+        };
+        if again.is_some() && !facts.all.iter().any(first) {
+            report.add(facts.violation(RULE, &[operation], "a token given again that was never given"));
+        }
+    }
+}
+
+/// Whether a call was answered by a refusal that says it changed nothing.
+fn refused(operation: &Operation) -> bool {
+    matches!(operation.reply, Reply::Fenced | Reply::Conflict | Reply::NotInDoubt | Reply::Ignored)
+}
+
+/// What a fenced call offered is never shown, unless somebody else offered the same.
+fn scan_refused(facts: &Facts<'_, '_>, report: &mut Report) {
+    let calls = || {
+        facts.all.iter().filter(|operation| !matches!(operation.reply, Reply::Error { definite: true, .. }))
+    };
+    let offers = |is_refused: bool| -> HashSet<&Outcome> {
+        let fits = calls().filter(|operation| refused(operation) == is_refused);
+        fits.filter_map(|operation| offered_outcome(&operation.call)).collect()
+    };
+    let (good, bad) = (offers(false), offers(true));
+    let points = |is_refused: bool| -> HashSet<_> {
+        let fits = calls().filter(|operation| refused(operation) == is_refused);
+        fits.filter_map(|operation| checkpoint_of(&operation.call)).collect()
+    };
+    let (good_points, bad_points) = (points(false), points(true));
+    for operation in &facts.all {
+        if shown_outcome(operation).is_some_and(|outcome| bad.contains(outcome) && !good.contains(outcome)) {
+            report.add(facts.violation(RULE, &[operation], "the result of a refused call shows"));
+        }
+        let point = shown_checkpoint(operation).map(|payload| payload.digest);
+        if point.is_some_and(|digest| bad_points.contains(&digest) && !good_points.contains(&digest)) {
+            report.add(facts.violation(RULE, &[operation], "the checkpoint of a refused call shows"));
+        }
+    }
+}
+
+pub(super) fn checkpoint_of(call: &Call) -> Option<crate::history::Hash16> {
+    match call {
+        Call::Renew(renew) => renew.checkpoint.as_ref().map(|payload| payload.digest),
+        _ => None,
+    }
+}
