@@ -16,6 +16,7 @@ pub mod raw;
 pub mod seeded;
 pub mod spec;
 pub mod wait;
+pub mod workload;
 
 pub use cluster::TestCluster;
 pub use command::{Hapax, Ran};

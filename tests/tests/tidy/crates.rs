@@ -7,7 +7,7 @@ use std::fs;
 use toml::Table;
 
 /// Each crate and those of this workspace that it may depend on.
-const ARROWS: [(&str, &str, &[&str]); 8] = [
+const ARROWS: [(&str, &str, &[&str]); 9] = [
     ("src/core", "hapax-core", &[]),
     ("src/wire", "hapax-wire", &["hapax-core"]),
     ("src/store", "hapax-store", &["hapax-core"]),
@@ -18,7 +18,12 @@ const ARROWS: [(&str, &str, &[&str]); 8] = [
         "hapax-server",
         &["hapax-core", "hapax-wire", "hapax-store", "hapax-raft", "hapax-client"],
     ),
-    ("tests", "hapax-tests", &["hapax-core", "hapax-wire", "hapax-client", "hapax-server"]),
+    ("tests/checker", "hapax-checker", &[]),
+    (
+        "tests",
+        "hapax-tests",
+        &["hapax-core", "hapax-wire", "hapax-client", "hapax-server", "hapax-checker"],
+    ),
     (
         "benches",
         "hapax-bench",
