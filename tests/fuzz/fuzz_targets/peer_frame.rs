@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    hapax_fuzz::targets::peer_frame(input);
+    (hapax_fuzz::targets::named("peer_frame").run)(input, &mut hapax_fuzz::Seen::default());
 });

@@ -7,7 +7,7 @@ use std::fs;
 use toml::Table;
 
 /// Each crate and those of this workspace that it may depend on.
-const ARROWS: [(&str, &str, &[&str]); 9] = [
+const ARROWS: [(&str, &str, &[&str]); 10] = [
     ("src/core", "hapax-core", &[]),
     ("src/wire", "hapax-wire", &["hapax-core"]),
     ("src/store", "hapax-store", &["hapax-core"]),
@@ -19,11 +19,8 @@ const ARROWS: [(&str, &str, &[&str]); 9] = [
         &["hapax-core", "hapax-wire", "hapax-store", "hapax-raft", "hapax-client"],
     ),
     ("tests/checker", "hapax-checker", &[]),
-    (
-        "tests",
-        "hapax-tests",
-        &["hapax-core", "hapax-wire", "hapax-client", "hapax-server", "hapax-checker"],
-    ),
+    ("tests", "hapax-tests", &["hapax-core", "hapax-wire", "hapax-client", "hapax-server", "hapax-checker"]),
+    ("tests/fuzz", "hapax-fuzz", &["hapax-core", "hapax-wire", "hapax-store", "hapax-raft", "hapax-server"]),
     (
         "benches",
         "hapax-bench",

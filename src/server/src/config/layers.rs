@@ -40,10 +40,25 @@ pub struct Flag {
 /// # Errors
 /// [`ConfigError`] names every field at fault.
 pub fn load(layers: &Layers) -> Result<Config, ConfigError> {
-    let mut table = match &layers.file {
-        Some(path) => read(path)?,
-        None => Table::new(),
-    };
+    match &layers.file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| ConfigError::Read { path: path.clone(), error })?;
+            load_text(&text, layers)
+        }
+        None => load_text("", layers),
+    }
+}
+
+/// As [`load`], where the text of the file is at hand.
+///
+/// # Errors
+/// [`ConfigError`] names every field at fault.
+pub fn load_text(text: &str, layers: &Layers) -> Result<Config, ConfigError> {
+    let mut table: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+        path: layers.file.clone().unwrap_or_default(),
+        text: error.to_string().trim_end().to_owned(),
+    })?;
     let template = template();
     for (path, kind) in leaves(&template) {
         let variable = variable_of(&path);
@@ -78,15 +93,6 @@ impl Config {
     pub fn variables() -> Vec<String> {
         leaves(&template()).iter().map(|(path, _)| variable_of(path)).collect()
     }
-}
-
-fn read(path: &PathBuf) -> Result<Table, ConfigError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.clone(), error })?;
-    text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
-        path: path.clone(),
-        text: error.to_string().trim_end().to_owned(),
-    })
 }
 
 /// `node.data_dir` is set by `HAPAX_NODE_DATA_DIR`.

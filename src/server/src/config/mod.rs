@@ -13,7 +13,7 @@ mod schema;
 mod tests;
 
 pub use error::{ConfigError, FieldError};
-pub use layers::{Flag, Layers, load};
+pub use layers::{Flag, Layers, load, load_text};
 pub use schema::{
     AnomalySection, ClusterSection, Config, Engine, HttpSection, LimitsSection, LogFormat, LogSection,
     NodeSection, PeerSection, StorageSection, TimingSection,

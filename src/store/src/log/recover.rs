@@ -15,7 +15,7 @@ use hapax_core::seeded::{self, Bug};
 use super::error::LogError;
 use super::format::{Place, SegmentHeader};
 use super::replay::Replay;
-use super::scan::{Damage, Harmed, Scan, Write, scan};
+use super::scan::{self, Damage, Harmed, Scan, Write, scan};
 use super::segment::FileName;
 use super::types::GroupId;
 
@@ -230,7 +230,9 @@ impl Reader<'_> {
         self.damages.extend(newest.damages);
         self.replay.apply(opened.id, &newest.bytes, &newest.scan.writes);
         let writes = &newest.scan.writes;
-        if let Some(first) = writes.first().filter(|_| newest.lacks_header) {
+        // A first write that stands where none can is no base for a header, which the next opening would refuse.
+        let fits = |first: &&Write| newest.lacks_header && scan::is_block_size(first.start);
+        if let Some(first) = writes.first().filter(fits) {
             opened.write_header(first)?;
         }
         if let Some(last) = writes.last().filter(|last| last.mark.records > 0) {

@@ -94,7 +94,7 @@ pub(super) fn scan(segment: u64, bytes: &[u8], end: Option<u64>) -> Result<Scan,
         Err(HeaderError::Version(found)) => return Err(version(segment, found)),
     };
     let block = header.map_or(BLOCK_BYTES_MIN, |header| header.block_bytes) as usize;
-    if !block.is_power_of_two() || !(512..=65536).contains(&block) {
+    if !is_block_size(block as u64) {
         return Err(LogError::Config("a segment header names an impossible block size"));
     }
     let wanted_end = end.map(|end| usize::try_from(end).unwrap_or(usize::MAX));
@@ -102,6 +102,11 @@ pub(super) fn scan(segment: u64, bytes: &[u8], end: Option<u64>) -> Result<Scan,
     let mut scanner = Scanner { segment, bytes: readable, block, scan: Scan { header, ..Scan::default() } };
     scanner.run(wanted_end)?;
     Ok(scanner.scan)
+}
+
+/// Whether writes can be aligned to so many bytes.
+pub(super) fn is_block_size(bytes: u64) -> bool {
+    bytes.is_power_of_two() && (512..=65536).contains(&bytes)
 }
 
 fn version(segment: u64, found: u32) -> LogError {

@@ -35,6 +35,9 @@ pub(super) struct Segments {
     in_use: RwLock<BTreeMap<u64, Arc<Segment>>>,
 }
 
+/// No log lives to see a higher id. A file that is named with one is not ours: ids could not go on from it.
+const SEGMENT_ID_MAX: u64 = u64::MAX >> 1;
+
 /// What a file name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileName {
@@ -48,7 +51,7 @@ impl FileName {
         if id.len() != 16 {
             return None;
         }
-        let id = u64::from_str_radix(id, 16).ok()?;
+        let id = u64::from_str_radix(id, 16).ok().filter(|id| *id <= SEGMENT_ID_MAX)?;
         let parsed = match kind {
             "log" => Self::Log(id),
             "free" => Self::Free(id),

@@ -1,44 +1,49 @@
-//! The three targets as plain functions, so that the corpus runs without a fuzzer too.
+//! What travels: frames between clients and nodes, between nodes, and handshakes.
 //!
 //! An input that begins with 0 is, behind that byte, a stream of frames as a socket brings it: its
 //! checksums are checked. Any other first byte is the kind of a frame, and the rest its body: a
-//! fuzzer need not find a checksum to reach the messages. Every target returns how many messages
-//! were taken, and fails when a message that was taken is not the same after another round.
+//! fuzzer need not find a checksum to reach the messages. A target fails when a message
+//! that was taken is not the same after another round.
 
 use bytes::{Bytes, BytesMut};
 use hapax_wire::client::{Error, Hello, ToClient, ToServer, Welcome};
-use hapax_wire::limits::{CLIENT_FRAME_BYTES, HANDSHAKE_BYTES, PEER_FRAME_BYTES};
+use hapax_wire::limits::{CLIENT_FRAME_BYTES, HANDSHAKE_BYTES, HEADER_BYTES, PEER_FRAME_BYTES};
 use hapax_wire::peer::{PeerBody, PeerFrame, PeerHello, PeerWelcome};
 use hapax_wire::{Decoder, EncodeFault, Frame, FrameFault, Message, MessageFault, Versions};
 use std::fmt::Debug;
 
+use crate::seen::Seen;
+
+/// The form of the frames that are written today.
+const FORM: u8 = 1;
+
 /// Frames between a client and a node, both ways.
-pub fn client_frame(input: &[u8]) -> usize {
-    let frames = frames(input, CLIENT_FRAME_BYTES);
-    frames.iter().map(|frame| to_server(frame) + to_client(frame)).sum()
+pub(super) fn client_frame(input: &[u8], seen: &mut Seen) -> usize {
+    let frames = frames(input, CLIENT_FRAME_BYTES, seen);
+    frames.iter().map(|frame| to_server(frame, seen) + to_client(frame, seen)).sum()
 }
 
 /// Frames between nodes.
-pub fn peer_frame(input: &[u8]) -> usize {
-    frames(input, PEER_FRAME_BYTES).iter().map(peer).sum()
+pub(super) fn peer_frame(input: &[u8], seen: &mut Seen) -> usize {
+    frames(input, PEER_FRAME_BYTES, seen).iter().map(|frame| peer(frame, seen)).sum()
 }
 
 /// The first frames of any connection.
-pub fn handshake(input: &[u8]) -> usize {
+pub(super) fn handshake(input: &[u8], seen: &mut Seen) -> usize {
     let mut taken = 0;
-    for frame in &frames(input, HANDSHAKE_BYTES) {
+    for frame in &frames(input, HANDSHAKE_BYTES, seen) {
         let hello = Hello::take(frame).inspect(|hello| agree(hello.versions));
         let peer_hello = PeerHello::take(frame).inspect(|hello| agree(hello.versions));
-        taken += again(hello, Hello::take, |message, out| message.put(out));
-        taken += again(peer_hello, PeerHello::take, |message, out| message.put(out));
-        taken += again(Welcome::take(frame), Welcome::take, |message, out| message.put(out));
-        taken += again(PeerWelcome::take(frame), PeerWelcome::take, |message, out| message.put(out));
-        taken += again(Error::take(frame), Error::take, |message, out| message.put(out));
+        taken += again(hello, Hello::take, |message, out| message.put(out), seen);
+        taken += again(peer_hello, PeerHello::take, |message, out| message.put(out), seen);
+        taken += again(Welcome::take(frame), Welcome::take, |message, out| message.put(out), seen);
+        taken += again(PeerWelcome::take(frame), PeerWelcome::take, |message, out| message.put(out), seen);
+        taken += again(Error::take(frame), Error::take, |message, out| message.put(out), seen);
     }
     taken
 }
 
-fn to_server(frame: &Frame) -> usize {
+fn to_server(frame: &Frame, seen: &mut Seen) -> usize {
     let taken = ToServer::take(frame);
     if let Ok(ToServer::Calls(calls)) = &taken
         && !calls.malformed.is_empty()
@@ -47,14 +52,14 @@ fn to_server(frame: &Frame) -> usize {
         assert!(calls.malformed.iter().all(|call| call.refusal.definite && call.refusal.field.is_some()));
         return 0;
     }
-    again(taken, ToServer::take, |message, out| message.put(out))
+    again(taken, ToServer::take, |message, out| message.put(out), seen)
 }
 
-fn to_client(frame: &Frame) -> usize {
-    again(ToClient::take(frame), ToClient::take, |message, out| message.put(out))
+fn to_client(frame: &Frame, seen: &mut Seen) -> usize {
+    again(ToClient::take(frame), ToClient::take, |message, out| message.put(out), seen)
 }
 
-fn peer(frame: &Frame) -> usize {
+fn peer(frame: &Frame, seen: &mut Seen) -> usize {
     let taken = PeerFrame::take(frame);
     if let Err(fault) = &taken
         && frame.body.len() >= 8
@@ -66,7 +71,7 @@ fn peer(frame: &Frame) -> usize {
     {
         return 0;
     }
-    again(taken, PeerFrame::take, |message, out| message.put(out))
+    again(taken, PeerFrame::take, |message, out| message.put(out), seen)
 }
 
 /// Two sides agree on a version that both speak, or on none, whoever asks.
@@ -85,14 +90,17 @@ fn again<T: PartialEq + Debug>(
     taken: Result<T, MessageFault>,
     take: impl Fn(&Frame) -> Result<T, MessageFault>,
     put: impl Fn(&T, &mut BytesMut) -> Result<(), EncodeFault>,
+    seen: &mut Seen,
 ) -> usize {
     let message = match taken {
         Ok(message) => message,
         Err(fault) => {
             assert!(fault.refusal().definite);
+            seen.text(&fault);
             return 0;
         }
     };
+    seen.shape(&message);
     let mut out = BytesMut::new();
     match put(&message, &mut out) {
         Ok(()) => {}
@@ -108,16 +116,38 @@ fn again<T: PartialEq + Debug>(
 }
 
 /// The frames of an input.
-fn frames(input: &[u8], limit_bytes: usize) -> Vec<Frame> {
+fn frames(input: &[u8], limit_bytes: usize, seen: &mut Seen) -> Vec<Frame> {
     match input.split_first() {
         None => Vec::new(),
         Some((0, stream)) => {
             let whole = decode(stream, stream.len().max(1), limit_bytes);
             let bytewise = decode(stream, 1, limit_bytes);
             assert_eq!(whole, bytewise, "what a stream means depends on how it was cut");
+            seen.shape(&(&whole.1, whole.2));
+            seen.note(("frames", whole.0.len().min(4)));
             whole.0
         }
         Some((kind, body)) => vec![Frame { kind: *kind, body: Bytes::copy_from_slice(body) }],
+    }
+}
+
+/// Makes a stream's headers fit what stands behind them; a body without a stream has none.
+pub(super) fn repair(input: &mut [u8]) {
+    if input.first() != Some(&0) {
+        return;
+    }
+    let mut rest = &mut input[1..];
+    while let Some((header, behind)) = rest.split_first_chunk_mut::<HEADER_BYTES>() {
+        let announced = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let length = announced.min(behind.len());
+        header[..4].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
+        header[5] = FORM;
+        let check = crc32c::crc32c(&header[..6]).to_le_bytes();
+        header[6..8].copy_from_slice(&check[..2]);
+        let (body, next) = behind.split_at_mut(length);
+        let sum = crc32c::crc32c_append(crc32c::crc32c(&header[..8]), body);
+        header[8..].copy_from_slice(&sum.to_le_bytes());
+        rest = next;
     }
 }
 
