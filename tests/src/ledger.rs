@@ -123,9 +123,24 @@ impl Ledger {
                 ));
             }
         }
+        self.unbroken()
+    }
+
+    /// Whether nothing was seen so far that must not happen.
+    ///
+    /// # Errors
+    /// Tells the first breaches.
+    pub fn unbroken(&self) -> Result<()> {
         let breaches = self.breaches.lock();
         ensure!(breaches.is_empty(), "{}", breaches.join("\n"));
         Ok(())
+    }
+
+    /// The keys whose result was acknowledged.
+    #[must_use]
+    pub fn acknowledged_keys(&self) -> Vec<u32> {
+        let entries = self.entries.lock();
+        entries.iter().filter(|(_, entry)| entry.acknowledged).map(|(key, _)| *key).collect()
     }
 
     /// Reads every acknowledged result back through each running node.
@@ -133,18 +148,25 @@ impl Ledger {
     /// # Errors
     /// When one is not there, or not byte for byte.
     pub async fn check_on_every_node(&self, cluster: &TestCluster) -> Result<usize> {
+        self.check_keys_on_every_node(cluster, &self.acknowledged_keys()).await
+    }
+
+    /// Reads these results, all acknowledged, back through each running node.
+    ///
+    /// # Errors
+    /// When one is not there, or not byte for byte.
+    pub async fn check_keys_on_every_node(&self, cluster: &TestCluster, keys: &[u32]) -> Result<usize> {
         let mut read = 0;
         for i in (0..cluster.len()).filter(|i| cluster.runs(*i)) {
-            read += self.check_on(&cluster.client_addr(i)).await.with_context(|| name(i))?;
+            read += self.check_on(&cluster.client_addr(i), keys).await.with_context(|| name(i))?;
         }
         Ok(read)
     }
 
-    async fn check_on(&self, address: &str) -> Result<usize> {
+    async fn check_on(&self, address: &str, keys: &[u32]) -> Result<usize> {
         let acknowledged: Vec<(u32, Vec<u8>)> = {
             let entries = self.entries.lock();
-            let kept = entries.iter().filter(|(_, entry)| entry.acknowledged);
-            kept.map(|(key, entry)| (*key, entry.offered.clone())).collect()
+            keys.iter().filter_map(|key| Some((*key, entries.get(key)?.offered.clone()))).collect()
         };
         let (mut raw, _) = Raw::greeted(address).await?;
         for some in acknowledged.chunks(READS) {

@@ -11,6 +11,7 @@ pub mod http;
 pub mod ledger;
 pub mod load;
 pub mod ports;
+pub mod power;
 pub mod process;
 pub mod raw;
 pub mod seeded;

@@ -16,6 +16,7 @@ use hapax_core::request::CompleteAsk;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::sync::{RwLock, RwLockWriteGuard};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -78,6 +79,8 @@ pub struct Progress {
     over: AtomicU32,
     done: AtomicU32,
     errors: AtomicU32,
+    /// Read by each call while it runs.
+    gate: RwLock<()>,
 }
 
 impl Default for Progress {
@@ -87,6 +90,7 @@ impl Default for Progress {
             over: AtomicU32::new(u32::MAX),
             done: AtomicU32::new(0),
             errors: AtomicU32::new(0),
+            gate: RwLock::default(),
         }
     }
 }
@@ -98,6 +102,11 @@ impl Progress {
         // Somebody may take a call meanwhile; a whole key more is room for all workers' next ones.
         let over = (taken + LEEWAY).div_ceil(copies) * copies;
         self.over.store(over, Ordering::Release);
+    }
+
+    /// Waits until every call that was begun has ended; the next ones begin when this is dropped.
+    pub async fn pause(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().await
     }
 
     /// Calls that ended with a result.
@@ -141,6 +150,7 @@ impl Load {
 
 async fn work(load: Load, caller: Caller, ledger: Arc<Ledger>, progress: Arc<Progress>) -> Result<()> {
     loop {
+        let _runs = progress.gate.read().await;
         let call = progress.taken.fetch_add(1, Ordering::AcqRel);
         if call >= load.calls().min(progress.over.load(Ordering::Acquire)) {
             return Ok(());
