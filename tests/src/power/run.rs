@@ -170,7 +170,7 @@ impl Scene {
             let paused = progress.pause().await;
             ensure!(!running.is_finished(), "the load has ended by itself");
             ledger.unbroken()?;
-            let keys = self.to_read(&ledger, &mut read);
+            let keys = self.unread(&ledger, &mut read);
             report.read_back += ledger.check_keys_on_every_node(&self.cluster, &keys).await?;
             report.compared += replicas_agree(&self.cluster.client().await?, 3).await?;
             drop(paused);
@@ -239,7 +239,7 @@ impl Scene {
     }
 
     /// What was acknowledged and not read yet, and some of the rest.
-    fn to_read(&mut self, ledger: &Ledger, read: &mut BTreeSet<u32>) -> Vec<u32> {
+    fn unread(&mut self, ledger: &Ledger, read: &mut BTreeSet<u32>) -> Vec<u32> {
         let (mut keys, known): (Vec<u32>, Vec<u32>) =
             ledger.acknowledged_keys().into_iter().partition(|key| !read.contains(key));
         read.extend(&keys);
