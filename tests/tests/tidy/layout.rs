@@ -4,7 +4,7 @@ use crate::{all_keep, root};
 use std::fs;
 
 /// What may stand at the top level.
-const TOP: [&str; 22] = [
+const TOP: [&str; 23] = [
     "Cargo.toml",
     "Cargo.lock",
     "src",
@@ -23,6 +23,7 @@ const TOP: [&str; 22] = [
     "rustfmt.toml",
     "rust-toolchain.toml",
     ".ci",
+    ".cargo",
     ".git",
     ".gitignore",
     ".gitattributes",

@@ -18,6 +18,7 @@ mod requests;
 mod retries;
 mod scripts;
 mod stages;
+mod surface;
 mod tell;
 mod token_table;
 mod world;

@@ -175,6 +175,63 @@ fn the_sweep_forgets_scopes_that_ended_on_their_own() {
     assert_eq!(ledger.scopes(), 0);
 }
 
+/// Claims in doubt, which never end, each of a tenant of its own.
+fn endless(world: &mut World, ledger: &mut QuotaLedger, count: usize) {
+    for i in 0..count {
+        let address = address_of(&format!("a{i}"), "pay", "k");
+        let claimed = follow(world, ledger, 1000, &Command { address: address.clone(), ..claim(1) });
+        let token = granted(&claimed).token;
+        follow(world, ledger, 1001, &Command { address, ..mark(token, 1) });
+    }
+}
+
+#[test]
+fn the_sweep_reaches_what_stands_behind_many_that_never_end() {
+    let (mut world, mut ledger) = (World::new(), QuotaLedger::new());
+    endless(&mut world, &mut ledger, 300);
+    follow(&mut world, &mut ledger, 1002, &Command { address: address_of("z", "pay", "k"), ..claim(1) });
+    assert_eq!(ledger.scopes(), 301);
+    for step in 0..2 {
+        ledger.advance(LogTime(1_000_000_000 + step * 1000));
+    }
+    assert_eq!(ledger.scopes(), 300);
+}
+
+#[test]
+fn a_sweep_that_came_to_the_end_begins_anew_with_the_next_slot_and_not_within_one() {
+    let (mut world, mut ledger) = (World::new(), QuotaLedger::new());
+    endless(&mut world, &mut ledger, 3);
+    ledger.advance(LogTime(1_000_000_000));
+    follow(
+        &mut world,
+        &mut ledger,
+        1_000_000_100,
+        &Command { address: address_of("b", "pay", "k"), ..claim(1) },
+    );
+    ledger.advance(LogTime(2_000_000_000));
+    assert_eq!(ledger.scopes(), 3, "the first sweep of a slot looks at all again");
+    for i in 0..600 {
+        let elsewhere = Command { address: address_of(&format!("t{i}"), "pay", "k"), ..claim(1) };
+        follow(&mut world, &mut ledger, 2_000_000_001, &elsewhere);
+    }
+    ledger.advance(LogTime(3_000_000_000));
+    let left = ledger.scopes();
+    assert!((300..400).contains(&left), "a sweep has its bound: {left}");
+    ledger.advance(LogTime(3_000_000_999));
+    assert_eq!(ledger.scopes(), left, "once in each slot");
+}
+
+#[test]
+fn a_record_counts_until_its_slot_of_ten_minutes_is_over() {
+    let (mut world, mut ledger) = (World::new(), QuotaLedger::new());
+    let granted_reply = follow(&mut world, &mut ledger, 1000, &claim(1));
+    follow(&mut world, &mut ledger, 1030, &complete(granted(&granted_reply).token));
+    ledger.advance(LogTime(599_999));
+    assert_eq!((usage(&ledger), ledger.scopes()), ((0, 1), 1));
+    ledger.advance(LogTime(600_000));
+    assert_eq!((usage(&ledger), ledger.scopes()), ((0, 0), 0));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
