@@ -75,6 +75,13 @@ impl SimClock {
         self.wall_frozen_ms.store(at, Ordering::Relaxed);
     }
 
+    /// How far the wall clock is off, ms.
+    #[must_use]
+    pub fn off_ms(&self) -> u64 {
+        let right = EPOCH_MS + self.drifted(self.seen_ms.load(Ordering::Relaxed));
+        self.wall_ms().abs_diff(right)
+    }
+
     /// Puts the wall clock right again.
     pub fn right_wall(&self) {
         self.wall_offset_ms.store(0, Ordering::Relaxed);

@@ -1,13 +1,25 @@
 //! The process on a machine: a node from its configuration to its end.
 
 use crate::machine::{End, Machine};
-use hapax_core::PolicyTable;
+use crate::plan::Plan;
+use crate::site::RESERVE_BYTES;
+use hapax_core::{Policy, PolicyTable};
 use hapax_server::config::{
     AnomalySection, ClusterSection, Config, Engine, HttpSection, LimitsSection, LogSection, NodeSection,
     PeerSection, StorageSection, TimingSection,
 };
-use hapax_server::server::{Ports, Running};
+use hapax_server::server::{Ports, Running, Tuning};
+use hapax_store::log::LogConfig;
+use hapax_store::records::RecordConfig;
 use std::sync::Arc;
+
+/// The length of a log segment: short, so that they are rolled, given up and used again.
+const SEGMENT_BYTES: u64 = 2 << 20;
+
+/// Leases as short as allowed, and results that outlast the run.
+fn policies() -> PolicyTable {
+    PolicyTable { default: Policy { lease_ms: 2_000, ..Policy::default() }, rules: Vec::new() }
+}
 
 /// What all nodes of a cluster are told alike.
 #[derive(Clone, Debug)]
@@ -20,10 +32,8 @@ pub struct Cluster {
     pub timing: TimingSection,
     /// The length of a log segment.
     pub segment_bytes: u64,
-    /// Log kept in memory.
-    pub cache_bytes_per_shard: u64,
-    /// Free bytes below which writes are refused.
-    pub reserve_bytes: u64,
+    /// Log entries kept for followers.
+    pub log_kept: u64,
     /// All policies.
     pub policies: PolicyTable,
 }
@@ -41,6 +51,43 @@ pub fn client_addr(i: usize) -> String {
 }
 
 impl Cluster {
+    /// The cluster of a plan.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        Self {
+            nodes: plan.nodes,
+            shards: plan.shards,
+            timing: TimingSection { shutdown_ms: 3_000, ..TimingSection::default() },
+            segment_bytes: SEGMENT_BYTES,
+            log_kept: plan.log_kept,
+            policies: policies(),
+        }
+    }
+
+    /// Bounds that suit a small and short life: little segments, and looking after them often.
+    #[must_use]
+    pub fn tuning(&self) -> Tuning {
+        Tuning {
+            log: LogConfig {
+                block_bytes: 512,
+                entry_bytes_max: 512 << 10,
+                write_bytes_max: 256 << 10,
+                rewrite_bytes_max: 64 << 10,
+                recycled_segments_max: 2,
+                live_segments_max: 3,
+                ..LogConfig::default()
+            },
+            records: RecordConfig {
+                batch_ms: 200,
+                idle_ms: 1_000,
+                sync_ms: 400,
+                cache_bytes_max: 64 << 10,
+                ..RecordConfig::default()
+            },
+            ..Tuning::default()
+        }
+    }
+
     /// The configuration of one node.
     #[must_use]
     pub fn config(&self, i: usize) -> Config {
@@ -66,11 +113,11 @@ impl Cluster {
             storage: StorageSection {
                 engine: Engine::Fjall,
                 segment_bytes: self.segment_bytes,
-                reserve_bytes: self.reserve_bytes,
-                cache_bytes_per_shard: self.cache_bytes_per_shard,
+                reserve_bytes: RESERVE_BYTES,
+                cache_bytes_per_shard: 16 << 10,
             },
             timing: self.timing.clone(),
-            limits: LimitsSection::default(),
+            limits: LimitsSection { log_entries_per_shard: self.log_kept, ..LimitsSection::default() },
             http: HttpSection { listen: "0.0.0.0:7421".to_owned(), ..HttpSection::default() },
             log: LogSection::default(),
             anomaly: AnomalySection::default(),

@@ -1,135 +1,128 @@
-//! A first run.
+//! The deterministic simulator: whole clusters of whole nodes over a simulated network, simulated
+//! disks and simulated clocks, on one thread a seed.
+//!
+//! What is simulated: sockets (turmoil), disks (`SimDisk`, with an engine in memory that loses what
+//! was not synced), clocks, timers and randomness. What is real: everything of the product from the
+//! configuration upwards (`Running::start`), with its own client as the load. A seed decides
+//! everything; running it twice gives the same trace, which `determinism` checks.
 
 mod clock;
 mod entropy;
+mod fault;
 mod gate;
 mod host;
+mod load;
 mod machine;
 mod network;
+mod oracle;
+mod plan;
 mod random;
+mod replay;
+mod run;
+mod runner;
+mod site;
+mod trace;
 
-use hapax_client::{ClaimReply, ClaimRequest, Client, ClientConfig};
-use hapax_store::log::LogConfig;
-use std::cell::Cell;
-use std::rc::Rc;
+#[cfg(not(tokio_unstable))]
+compile_error!("build it in its own directory, whose .cargo/config.toml sets what it needs: cd tests/sim");
+
+use clap::{Parser, Subcommand};
+use runner::Work;
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
-fn main() {
-    let seed: u64 = std::env::args().nth(1).map_or(1, |s| s.parse().unwrap());
-    let tick: u64 = std::env::args().nth(2).map_or(1, |s| s.parse().unwrap());
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .try_init();
-    std::thread::spawn(move || {
-        entropy::own(seed);
-        let nodes = 3;
-        let began = std::time::Instant::now();
-        let mut sim = turmoil::Builder::new()
-            .epoch(std::time::UNIX_EPOCH + Duration::from_secs(1_780_000_000))
-            .rng_seed(seed)
-            .tick_duration(Duration::from_millis(tick))
-            .simulation_duration(Duration::from_secs(600))
-            .min_message_latency(Duration::from_millis(0))
-            .max_message_latency(Duration::from_millis(5))
-            .tcp_capacity(1024)
-            .enable_random_order()
-            .build();
-        let cluster = host::Cluster {
-            nodes,
-            shards: 4,
-            timing: hapax_server::config::TimingSection::default(),
-            segment_bytes: 4 << 20,
-            cache_bytes_per_shard: 1 << 20,
-            reserve_bytes: 0,
-            policies: hapax_core::PolicyTable::default(),
-        };
-        let tuning = hapax_server::server::Tuning {
-            log: LogConfig {
-                block_bytes: 512,
-                entry_bytes_max: 1 << 20,
-                write_bytes_max: 256 << 10,
-                rewrite_bytes_max: 64 << 10,
-                ..LogConfig::default()
-            },
-            ..Default::default()
-        };
-        let mut machines = vec![];
-        for i in 0..nodes {
-            let name = host::node_name(i);
-            let others =
-                (0..nodes).filter(|j| *j != i).map(host::node_name).chain(["clients".to_owned()]).collect();
-            let machine = machine::Machine::new(machine::Making {
-                name: name.clone(),
-                others,
-                seed: seed * 100 + i as u64,
-                drift_permille: 0,
-                latency: gate::Latency(0, 2),
-                tuning: tuning.clone(),
-            });
-            machines.push(machine.clone());
-            let config = cluster.config(i);
-            sim.host(name, move || host::run(machine.clone(), config.clone()));
+/// Runs clusters under simulated faults.
+#[derive(Debug, Parser)]
+#[command(name = "hapax-sim")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs seeds, and fails if one of them does.
+    Run {
+        /// Which, `from..to`.
+        #[arg(long, value_parser = seeds)]
+        seeds: (u64, u64),
+        /// Threads.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Simulated seconds of load for each.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// No seed is begun after so many minutes, `15m`.
+        #[arg(long, value_parser = minutes)]
+        budget: Option<Duration>,
+    },
+    /// Runs each seed twice, and fails if it is not the same twice, to the byte.
+    Determinism {
+        /// Which, `from..to`.
+        #[arg(long, value_parser = seeds)]
+        seeds: (u64, u64),
+        /// Threads.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Simulated seconds of load for each.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Runs one seed and shows what happens.
+    Replay {
+        /// The seed.
+        seed: u64,
+        /// Simulated seconds of load, as in the run that failed.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Runs seeds until it is stopped, each told in a ledger.
+    Soak {
+        /// One JSON line a seed is added to this file.
+        #[arg(long)]
+        ledger: PathBuf,
+        /// The first seed.
+        #[arg(long, default_value_t = 1_000_000)]
+        from: u64,
+        /// Threads.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Simulated seconds of load for each.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+}
+
+fn seeds(text: &str) -> Result<(u64, u64), String> {
+    let (from, to) = text.split_once("..").ok_or("not from..to")?;
+    let number = |text: &str| text.parse::<u64>().map_err(|error| error.to_string());
+    Ok((number(from)?, number(to)?))
+}
+
+fn minutes(text: &str) -> Result<Duration, String> {
+    let minutes = text.strip_suffix('m').unwrap_or(text).parse::<u64>().map_err(|error| error.to_string())?;
+    Ok(Duration::from_secs(minutes * 60))
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    run::keep_panics();
+    let work = match Arguments::parse().command {
+        Command::Replay { seed, seconds } => return replay::replay(seed, seconds),
+        Command::Run { seeds: (from, to), jobs, seconds, budget } => {
+            Work { from, to, jobs, seconds, budget, twice: false, ledger: None }
         }
-        let done = Rc::new(Cell::new(0u64));
-        let count = done.clone();
-        sim.host("clients", move || {
-            let count = count.clone();
-            async move {
-                for c in 0..8u64 {
-                    let count = count.clone();
-                    tokio::task::spawn_local(async move {
-                        let env = hapax_client::env::Env::new(
-                            clock::ClientClock,
-                            entropy::Seeded::new(seed ^ c << 32),
-                            network::SimNetwork,
-                        );
-                        let client = loop {
-                            let config = ClientConfig::new((0..3).map(host::client_addr));
-                            match Client::connect_in(config, env.clone()).await {
-                                Ok(c) => break c,
-                                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-                            }
-                        };
-                        for n in 0..u64::MAX {
-                            let address = hapax_client::address("acme", "pay", format!("k-{c}-{n}")).unwrap();
-                            let claim =
-                                ClaimRequest::new(address).fingerprint(hapax_client::fingerprint::bytes(b""));
-                            match client.claim(claim).await {
-                                Ok(r) => {
-                                    assert!(matches!(r.reply, ClaimReply::Granted(_)));
-                                    count.set(count.get() + 1);
-                                }
-                                Err(e) => println!("{e:?}"),
-                            }
-                            tokio::time::sleep(Duration::from_millis(20)).await;
-                        }
-                    });
-                }
-                std::future::pending::<()>().await;
-                Ok(())
-            }
-        });
-        let mut last = 0;
-        while sim.elapsed() < Duration::from_secs(60) {
-            sim.step().unwrap();
-            if sim.elapsed().as_secs() / 10 > last {
-                last = sim.elapsed().as_secs() / 10;
-                println!("{:?} real {:?} claims {}", sim.elapsed(), began.elapsed(), done.get());
-            }
+        Command::Determinism { seeds: (from, to), jobs, seconds } => {
+            Work { from, to, jobs, seconds, budget: None, twice: true, ledger: None }
         }
-        for m in &machines {
-            println!(
-                "{:?} {:?}",
-                m.end(),
-                m.node().map(|n| n
-                    .status()
-                    .shards
-                    .iter()
-                    .map(|s| (s.shard, s.applied_index, s.digest[0], s.records))
-                    .collect::<Vec<_>>())
-            );
+        Command::Soak { ledger, from, jobs, seconds } => {
+            let ledger = Some(OpenOptions::new().create(true).append(true).open(ledger)?);
+            Work { from, to: u64::MAX, jobs, seconds, budget: None, twice: false, ledger }
         }
-    })
-    .join()
-    .unwrap();
+    };
+    tracing::subscriber::set_global_default(trace::Watch { exact: work.twice })?;
+    let mut summary = runner::run(work)?;
+    summary.tell();
+    Ok(if summary.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

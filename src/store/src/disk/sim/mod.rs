@@ -60,6 +60,8 @@ struct State {
     fault: Option<(DiskOp, u64, io::ErrorKind)>,
     write_bytes_max: Option<usize>,
     capacity_bytes: Option<u64>,
+    /// Calls that an armed fault or the capacity failed.
+    refused: u64,
     stall: Option<StallHook>,
 }
 
@@ -92,6 +94,18 @@ impl SimDisk {
         self.state.lock().ops
     }
 
+    /// The lengths of all files that have a name, together.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.state.lock().used_bytes(None)
+    }
+
+    /// How many calls an armed fault or the capacity has failed so far.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.state.lock().refused
+    }
+
     /// Cuts the power at the changing call number `op` (counted from 0 over the disk's whole life): that call
     /// and all later ones fail. A write that it hits may still reach the disk, in part, at the crash.
     pub fn power_off_at(&self, op: u64) {
@@ -110,6 +124,14 @@ impl SimDisk {
         state.powered_off = false;
         state.fault = None;
         state.locked.clear();
+    }
+
+    /// Takes back every fault that is armed and has not struck, and the bound on the capacity.
+    pub fn disarm(&self) {
+        let mut state = self.state.lock();
+        state.fault = None;
+        state.power_off_at = None;
+        state.capacity_bytes = None;
     }
 
     /// After `passes` more calls of kind `op`, fails the next one (only that one) with `error`. A sync that fails
@@ -195,6 +217,7 @@ impl SimDisk {
             Some((kind, _, error)) if *kind == op => {
                 let error = *error;
                 state.fault = None;
+                state.refused += 1;
                 return Err(error.into());
             }
             _ => {}
@@ -214,9 +237,10 @@ impl State {
         Ok(())
     }
 
-    fn check_room(&self, file: u64, new_len: usize) -> io::Result<()> {
+    fn check_room(&mut self, file: u64, new_len: usize) -> io::Result<()> {
         let Some(capacity) = self.capacity_bytes else { return Ok(()) };
         if self.used_bytes(Some(file)).saturating_add(new_len as u64) > capacity {
+            self.refused += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())

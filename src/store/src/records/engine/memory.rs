@@ -115,6 +115,37 @@ impl MemoryEngine {
     }
 }
 
+impl MemoryEngine {
+    /// Flips one bit of one stored value, in what is read and in what survives a crash. `pick` decides which.
+    /// Says whether there was any.
+    pub fn rot(&self, pick: u64) -> bool {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let rows: usize = state.spaces.values().map(|space| space.map.len()).sum();
+        if rows == 0 {
+            return false;
+        }
+        let row = usize::try_from(pick % rows as u64).unwrap_or(0);
+        let all = state.spaces.iter().flat_map(|(name, space)| space.map.keys().map(move |key| (name, key)));
+        let Some((name, key)) = all.map(|(name, key)| (name.clone(), key.clone())).nth(row) else {
+            return false;
+        };
+        let read = state.spaces.get_mut(&name).is_some_and(|space| flip(&mut space.map, &key, pick));
+        let kept = state.synced.get_mut(&name).is_some_and(|map| flip(map, &key, pick));
+        read || kept
+    }
+}
+
+fn flip(map: &mut Map, key: &Bytes, pick: u64) -> bool {
+    let Some(value) = Arc::make_mut(map).get_mut(key) else { return false };
+    let mut bytes = value.to_vec();
+    let bits = bytes.len() * 8;
+    let Some(bit) = usize::try_from(pick >> 8).unwrap_or(0).checked_rem(bits) else { return false };
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    *value = bytes.into();
+    true
+}
+
 fn replay(maps: &mut BTreeMap<String, Map>, op: &Op) {
     match op {
         Op::Create(name) => {
