@@ -189,7 +189,9 @@ fn endless(world: &mut World, ledger: &mut QuotaLedger, count: usize) {
 fn the_sweep_reaches_what_stands_behind_many_that_never_end() {
     let (mut world, mut ledger) = (World::new(), QuotaLedger::new());
     endless(&mut world, &mut ledger, 300);
-    follow(&mut world, &mut ledger, 1002, &Command { address: address_of("z", "pay", "k"), ..claim(1) });
+    // Scopes are in the order of their encoding: a longer tenant stands behind all shorter ones.
+    let last = address_of("zzzzzz", "pay", "k");
+    follow(&mut world, &mut ledger, 1002, &Command { address: last, ..claim(1) });
     assert_eq!(ledger.scopes(), 301);
     for step in 0..2 {
         ledger.advance(LogTime(1_000_000_000 + step * 1000));
