@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use hapax_checker::history::{Header, Phase};
+use hapax_checker::{Options, check};
 use hapax_tests::workload::{
     Recorder, Settings, Targets, Workload, WorkloadWorld, abuse, final_scan, policy, recorder, rng::Rng,
     run_clock,
@@ -62,6 +63,7 @@ async fn a_load_hears_every_reply_and_its_history_is_whole() -> Result<()> {
     let spec = Spec::nodes(3).shards(SHARDS).extra(&policy::toml(1)?);
     let cluster = TestCluster::start(program!(), spec).await?;
     let world = WorkloadWorld::real(SEED);
+    let kept = std::env::temp_dir().join(format!("hapax-workload-{}.jsonl", std::process::id()));
     let targets = Targets { nodes: (0..3).map(|i| cluster.client_addr(i)).collect(), shards: SHARDS };
     let recorder = Recorder::in_memory(header()?, run_clock());
     let load = Workload::start(world.clone(), targets.clone(), Settings::real(), recorder.clone());
@@ -90,5 +92,11 @@ async fn a_load_hears_every_reply_and_its_history_is_whole() -> Result<()> {
     note!("overload: {overload:?}; {tally:?}");
     let history = recorder.finish()?.context("it is in memory")?;
     ensure!(history.operations.len() as u64 == tally.operations(), "operations are missing");
+    let verdict = check(&history, &Options::default());
+    note!("{verdict}");
+    if !verdict.is_accepted() {
+        hapax_tests::workload::recorder::save(&history, &kept)?;
+    }
+    ensure!(verdict.is_accepted(), "the history is rejected; it is kept at {}", kept.display());
     cluster.finish()
 }

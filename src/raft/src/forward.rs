@@ -3,11 +3,14 @@
 //! A call is passed on once. Where the other node turns out not to lead and names who does, the
 //! call goes there, also once; then the client is told. A link that breaks with the call out leaves
 //! its outcome open, and the client is told that.
+//!
+//! Calls of one frame that go to the same node reach it in their order, over several messages too,
+//! since commands on one address take effect in it.
 
 use crate::call::{Call, Caller};
 use crate::ids::NodeId;
 use crate::node::Node;
-use crate::peer::link::{ForwardNumber, LinkError};
+use crate::peer::link::{ForwardNumber, ForwardStream, LinkError};
 use hapax_core::{Answer, ErrorCode, Refusal, Reply, Request};
 use hapax_wire::peer::{Forward, Forwarded};
 use std::collections::{BTreeSet, HashMap};
@@ -22,6 +25,8 @@ const BYTES: usize = 4 << 20;
 
 /// One call that is out.
 struct Out {
+    /// Its place among the calls that arrived together.
+    place: usize,
     request: Request,
     deadline: Instant,
     redirected: bool,
@@ -34,7 +39,7 @@ pub(crate) fn forward(node: &Arc<Node>, to: NodeId, calls: Vec<Call>, caller: Ar
     let arrived = Instant::now();
     let mut out = HashMap::new();
     let mut bytes = 0;
-    for call in calls {
+    for (place, call) in calls.into_iter().enumerate() {
         let size = size_bytes(&call.request);
         if out.len() == CALLS || (bytes + size > BYTES && !out.is_empty()) {
             start(node, to, std::mem::take(&mut out), &caller, bytes);
@@ -42,41 +47,53 @@ pub(crate) fn forward(node: &Arc<Node>, to: NodeId, calls: Vec<Call>, caller: Ar
         }
         bytes += size;
         let deadline = arrived + Duration::from_millis(u64::from(call.deadline_ms));
-        out.insert(call.id, Out { request: call.request, deadline, redirected: false, cancelled: false });
+        let request = call.request;
+        out.insert(call.id, Out { place, request, deadline, redirected: false, cancelled: false });
     }
     start(node, to, out, &caller, bytes);
 }
 
+/// Hands the calls to the link at once, so that the next ones are behind them; a task sees to their
+/// answers.
 fn start(node: &Arc<Node>, to: NodeId, out: HashMap<u64, Out>, caller: &Arc<Caller>, bytes: usize) {
-    if !out.is_empty() {
-        tokio::spawn(pass_on(Arc::clone(node), to, out, Arc::clone(caller), bytes));
+    if out.is_empty() {
+        return;
+    }
+    let sent = match node.context().links.get(to) {
+        Some(link) => link.forward(message(&out, caller), bytes),
+        None => Err(LinkError::Down),
+    };
+    match sent {
+        Ok(replies) => drop(tokio::spawn(pass_on(Arc::clone(node), to, out, Arc::clone(caller), replies))),
+        Err(error) => {
+            forget(node, to, &out);
+            refuse(caller, out, &Refusal::definite(ErrorCode::Unavailable, error.to_string()));
+        }
     }
 }
 
-async fn pass_on(node: Arc<Node>, to: NodeId, mut out: HashMap<u64, Out>, caller: Arc<Caller>, bytes: usize) {
+/// The calls as another node takes them, in their order.
+fn message(out: &HashMap<u64, Out>, caller: &Caller) -> Forward {
     let now = Instant::now();
-    let calls = out.iter().map(|(id, call)| Forwarded {
-        call: hapax_wire::client::Call {
-            id: *id,
-            deadline_ms: u32::try_from(call.deadline.saturating_duration_since(now).as_millis())
-                .unwrap_or(u32::MAX),
-            request: call.request.clone(),
-        },
-        principal: caller.principal().clone(),
-    });
-    let body = Forward { hops: 0, calls: calls.collect(), malformed: Vec::new() };
+    let mut calls: Vec<(&u64, &Out)> = out.iter().collect();
+    calls.sort_unstable_by_key(|(_, call)| call.place);
+    let forwarded = |(id, call): (&u64, &Out)| {
+        let left = call.deadline.saturating_duration_since(now);
+        let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+        let call = hapax_wire::client::Call { id: *id, deadline_ms, request: call.request.clone() };
+        Forwarded { call, principal: caller.principal().clone() }
+    };
+    Forward { hops: 0, calls: calls.into_iter().map(forwarded).collect(), malformed: Vec::new() }
+}
+
+async fn pass_on(
+    node: Arc<Node>,
+    to: NodeId,
+    mut out: HashMap<u64, Out>,
+    caller: Arc<Caller>,
+    (mut replies, number): (ForwardStream, ForwardNumber),
+) {
     let mut changes = caller.changes();
-    let sent = match node.context().links.get(to) {
-        Some(link) => link.forward(body, bytes),
-        None => Err(LinkError::Down),
-    };
-    let (mut replies, number) = match sent {
-        Ok(replies) => replies,
-        Err(error) => {
-            forget(&node, to, &out);
-            return refuse(&caller, out, &Refusal::definite(ErrorCode::Unavailable, error.to_string()));
-        }
-    };
     while let Some(earliest) = out.values().map(|call| call.deadline).min() {
         tell_gone(&node, to, &caller, &mut out, &number);
         tokio::select! {

@@ -173,11 +173,20 @@ impl Verdict {
         }
         if history.operations.iter().any(|operation| {
             operation.return_us.is_some_and(|returned| returned < operation.invoke_us)
-                || (operation.is_success() && (operation.return_us.is_none() || operation.witness.is_none()))
+                || (operation.is_success() && operation.return_us.is_none())
+                || (operation.is_success()
+                    && operation.witness.is_none()
+                    && !is_of_no_record(&operation.reply))
         }) {
             self.void.push("an answer without its time or its witness".to_owned());
         }
     }
+}
+
+/// A shadow of a refusal that no record was needed for: it comes from no log.
+fn is_of_no_record(reply: &Reply) -> bool {
+    let Reply::Granted(granted) = reply else { return false };
+    granted.token == 0 && matches!(granted.shadow_of.as_deref(), Some(Reply::Error { .. }))
 }
 
 /// A summary, then one line for each finding.

@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep};
 const GRACE: Duration = Duration::from_secs(1);
 /// The pause after an answer that sends a caller elsewhere, ms: from and to.
 const PAUSE_MS: (u64, u64) = (2, 25);
+/// Calls in one frame, which is what a batch is.
+const FRAME: usize = 256;
 /// How many calls of a thousand go to a node chosen by chance.
 const ANYWHERE: u64 = 40;
 /// What callers tell nodes that they wait, ms.
@@ -80,10 +82,13 @@ impl Caller {
         requests: &[Request],
         deadline_ms: u32,
     ) -> Vec<Heard> {
-        let begun = self.recorder.begin(&self.client, node, requests.len());
         let patience = Duration::from_millis(u64::from(deadline_ms)) + GRACE;
         let deadline = Instant::now() + patience;
-        let tickets = session.send(requests, deadline_ms).await;
+        let (mut begun, mut tickets) = (Vec::new(), Vec::new());
+        for frame in requests.chunks(FRAME) {
+            begun.extend(self.recorder.begin(&self.client, node, frame.len()));
+            tickets.extend(session.send(frame, deadline_ms).await);
+        }
         let mut all = Vec::with_capacity(requests.len());
         for ((begun, request), ticket) in begun.into_iter().zip(requests).zip(tickets) {
             let heard = ticket.heard_by(deadline).await;

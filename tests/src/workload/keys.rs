@@ -34,7 +34,8 @@ pub(super) struct Key {
 pub(super) struct Known {
     acts_left: u64,
     pub(super) claims: VecDeque<ClaimAsk>,
-    pub(super) tokens: VecDeque<Token>,
+    /// Tokens, each with the fingerprint that it was granted under.
+    pub(super) tokens: VecDeque<(Token, Fingerprint)>,
     pub(super) renews: VecDeque<RenewAsk>,
     pub(super) completes: VecDeque<CompleteAsk>,
     pub(super) resolves: VecDeque<ResolveAsk>,
@@ -120,6 +121,11 @@ impl Keys {
         let operation = OPERATIONS[rng.index(OPERATIONS.len())];
         let made = TENANTS.iter().filter_map(|tenant| Key::new(number, family, tenant, operation, rng));
         made.map(Arc::new).collect()
+    }
+
+    /// A key that nobody else acts on.
+    pub(super) fn own(&self, rng: &mut Rng) -> Option<Arc<Key>> {
+        self.fresh(rng).pop()
     }
 
     /// A key to act on: any live one, or a retired one.

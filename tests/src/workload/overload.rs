@@ -2,6 +2,7 @@
 
 use super::asks;
 use super::mix::Shared;
+use super::rng::Rng;
 use super::session::Heard;
 use hapax_checker::history::Name;
 use hapax_core::{Ask, ErrorCode, Reply, Request};
@@ -50,13 +51,7 @@ pub(super) async fn run(shared: &Arc<Shared>, calls: u32, within: Duration) -> O
                 let Ok(Some(session)) = timeout_at(deadline, lane.own_session(node)).await else { continue };
                 let mut requests: Vec<Request> = Vec::new();
                 for _ in 0..burst {
-                    let Some(key) = shared.keys().pick(&mut caller.rng) else { continue };
-                    let ask = if caller.rng.chance(700) {
-                        asks::get(&key, &mut caller.rng)
-                    } else {
-                        Ask::Claim(asks::claim(&key, key.fingerprint(), &mut caller.rng))
-                    };
-                    requests.push(asks::request(ask));
+                    requests.extend(ask(&shared, &mut caller.rng).map(asks::request));
                 }
                 let deadline_ms = *caller.rng.pick(&DEADLINES_MS).unwrap_or(&DEADLINES_MS[0]);
                 for heard in caller.call_on(&session, node, &requests, deadline_ms).await {
@@ -74,6 +69,16 @@ pub(super) async fn run(shared: &Arc<Shared>, calls: u32, within: Duration) -> O
         all.lost += seen.lost;
     }
     all
+}
+
+/// Reads of keys that others act on, and claims of keys that nobody else knows: of many calls nobody
+/// will know what became, and on one key there must be few of those.
+fn ask(shared: &Shared, rng: &mut Rng) -> Option<Ask> {
+    if rng.chance(500) {
+        return Some(asks::get(&*shared.keys().pick(rng)?, rng));
+    }
+    let key = shared.keys().own(rng)?;
+    Some(Ask::Claim(asks::claim(&key, key.fingerprint(), rng)))
 }
 
 impl Overloaded {

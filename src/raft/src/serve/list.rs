@@ -2,7 +2,7 @@
 
 use hapax_core::request::ListAsk;
 use hapax_core::view::{Page, Row};
-use hapax_core::{Address, ErrorCode, ReadAt, Refusal, Reply, View, limits};
+use hapax_core::{Address, ErrorCode, LogTime, Refusal, Reply, View, limits};
 use hapax_store::records::ShardRecords;
 
 /// Records looked at for one page at most: a filter that matches little goes on with the next page.
@@ -11,11 +11,13 @@ const SCANNED: usize = 4 * limits::LIST_ROWS as usize;
 /// Bytes of rows in one page, by estimate: a page must fit a client's frame.
 const PAGE_BYTES: usize = 512 * 1024;
 
-/// The page that `ask` wants, with every record as it is at the leader's stamp.
+/// The page that `ask` wants, with every record as it is at the applied log time, which is what the
+/// page is labelled with: what a deadline between it and the leader's stamp has ended, another
+/// leader might still find running.
 ///
 /// # Errors
 /// When the store cannot be read; definite.
-pub fn page(records: &ShardRecords, ask: &ListAsk, at: ReadAt) -> Result<Reply, Refusal> {
+pub fn page(records: &ShardRecords, ask: &ListAsk, applied: LogTime) -> Result<Reply, Refusal> {
     let prefix = match &ask.operation {
         Some(operation) => Address::operation_prefix(&ask.tenant, operation),
         None => Address::tenant_prefix(&ask.tenant),
@@ -30,11 +32,10 @@ pub fn page(records: &ShardRecords, ask: &ListAsk, at: ReadAt) -> Result<Reply, 
         Some(next) => Some(Address::from_canonical(next).map_err(Refusal::from)?),
         None => None,
     };
-    let now = at.stamp.max(at.applied);
     let mut rows = Vec::new();
     let mut bytes = 0;
     for (address, record) in scanned.rows {
-        let view = record.view(now, hapax_core::Access::Summary);
+        let view = record.view(applied, hapax_core::Access::Summary);
         if view.state != hapax_core::StateKind::Absent && ask.state.is_none_or(|wanted| wanted == view.state)
         {
             bytes += size_bytes(&address, &view);

@@ -29,6 +29,9 @@ const ROUND: Duration = Duration::from_millis(500);
 /// The pause before it is tried again.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How far a listing's log time may be behind the leader's stamp, ms.
+const LIST_BEHIND_MS: u64 = 1000;
+
 /// What a confirmed lead lets the reader do with a call.
 enum Verdict {
     Answer(Reply),
@@ -227,7 +230,11 @@ impl Reader {
                     None => Ok(Verdict::Tick),
                 }
             }
-            Work::List(ask) => crate::serve::list::page(&self.shard.records, ask, at).map(Verdict::Answer),
+            // An idle shard's log time stands still, and its listing must not.
+            Work::List(_) if at.applied.after(LIST_BEHIND_MS) < at.stamp => Ok(Verdict::Tick),
+            Work::List(ask) => {
+                crate::serve::list::page(&self.shard.records, ask, at.applied).map(Verdict::Answer)
+            }
         }
     }
 

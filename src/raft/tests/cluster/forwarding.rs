@@ -1,7 +1,7 @@
 //! Calls that reach a node without a replica of their shard.
 
 use crate::asks::{
-    Connection, answer, ask_node, claim, claim_for, complete, get, key_in, refusal_of, token_of,
+    Connection, answer, ask_all, ask_node, claim, claim_for, complete, get, key_in, refusal_of, token_of,
 };
 use crate::harness::{Cluster, Setup};
 use crate::node::CLUSTER;
@@ -41,6 +41,21 @@ async fn every_node_of_five_answers_for_every_shard_and_after_its_leader_has_cha
         }
     }
     cluster.check_agreement().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_one_frame_that_are_passed_on_take_effect_in_order() {
+    let cluster = Cluster::form_with(five()).await;
+    for (i, shard) in (0..5).flat_map(|i| (0..5).map(move |shard| (i, shard))) {
+        let key = key_in(shard, 5, &format!("by-{i}"));
+        // More than one message between nodes takes.
+        let asks = (1..=600).map(|nonce| claim(&key, nonce, 0)).collect();
+        let answers = ask_all(cluster.node(i), asks, 30_000).await;
+        token_of(&answers[0]);
+        for later in &answers[1..] {
+            assert!(matches!(later.reply, Reply::InFlight(_)), "node {i}: {:?}", later.reply);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,8 +2,10 @@
 
 use crate::asks::{ask_all, ask_node, claim, complete, get, refusal_of, token_of};
 use crate::harness::{Cluster, Setup};
-use hapax_core::request::GetAsk;
-use hapax_core::{Ask, Basis, Reply, StateKind};
+use hapax_core::request::{ClaimAsk, GetAsk, ListAsk};
+use hapax_core::{Ask, Basis, Reply, StateKind, Tenant};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_granted_once_and_replayed_from_every_node() {
@@ -38,6 +40,28 @@ async fn commands_of_one_frame_on_one_address_take_effect_in_order() {
     match &answers[3].reply {
         Reply::State(view) => assert_eq!((view.state, view.token), (StateKind::Claimed, token)),
         other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_an_idle_shard_shows_what_has_lapsed_and_nothing_later_than_its_label() {
+    let cluster = Cluster::form_with(Setup { shards: 1, ..Setup::of(1) }).await;
+    let Ask::Claim(short) = claim("k", 1, 0) else { panic!("no claim") };
+    token_of(&cluster.ask(0, Ask::Claim(ClaimAsk { lease_ms: Some(1000), ..short.clone() })).await);
+    let tenant = Tenant::new(short.address.tenant()).unwrap();
+    let list = ListAsk { shard: 0, tenant, operation: None, state: None, after: None, limit: 10 };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = cluster.ask(0, Ask::List(list.clone())).await;
+        let Reply::Page(page) = &answer.reply else { panic!("{answer:?}") };
+        let view = &page.rows[0].view;
+        assert!(view.since <= answer.witness.map(|witness| witness.time), "{view:?}: {:?}", answer.witness);
+        match view.state {
+            StateKind::Open => return,
+            state => assert_eq!(state, StateKind::Claimed),
+        }
+        assert!(Instant::now() < deadline, "a lapsed lease is not listed so");
+        sleep(Duration::from_millis(20)).await;
     }
 }
 

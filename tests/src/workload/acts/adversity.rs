@@ -6,7 +6,7 @@ use crate::workload::asks;
 use crate::workload::caller::DEADLINE_MS;
 use crate::workload::keys::{Key, recall, remember};
 use hapax_core::request::ClaimAsk;
-use hapax_core::{Ask, Reply, Request};
+use hapax_core::{Ask, Fingerprint, Reply, Request};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -33,24 +33,27 @@ impl Worker {
                 && let Reply::Granted(granted) = *reply
                 && ask.address == key.address
             {
-                remember(&mut key.known.lock().tokens, granted.token);
+                let fingerprint = ask.fingerprint.unwrap_or(Fingerprint::EMPTY);
+                remember(&mut key.known.lock().tokens, (granted.token, fingerprint));
             }
         }
     }
 
     /// Any verb on a key, with what is known of it.
     fn any(&mut self, key: &Key) -> Ask {
-        let (rng, fingerprint) = (&mut self.caller.rng, key.fingerprint());
-        let token = recall(&key.known.lock().tokens, rng);
-        match (rng.below(6), token) {
-            (0, Some(token)) => Ask::Complete(asks::complete(key, &fingerprint, token, 64, rng)),
-            (1, Some(token)) => {
+        let rng = &mut self.caller.rng;
+        let known = recall(&key.known.lock().tokens, rng);
+        match (rng.below(6), known) {
+            (0, Some((token, fingerprint))) => {
+                Ask::Complete(asks::complete(key, &fingerprint, token, 64, rng))
+            }
+            (1, Some((token, fingerprint))) => {
                 let seq = rng.between(1, 4);
                 Ask::Renew(asks::renew(key, &fingerprint, token, seq, rng))
             }
-            (2, Some(token)) => asks::release(key, token),
+            (2, Some((token, _))) => asks::release(key, token),
             (3, _) => asks::get(key, rng),
-            _ => Ask::Claim(ClaimAsk { wait_ms: 0, ..asks::claim(key, fingerprint, rng) }),
+            _ => Ask::Claim(ClaimAsk { wait_ms: 0, ..asks::claim(key, key.fingerprint(), rng) }),
         }
     }
 

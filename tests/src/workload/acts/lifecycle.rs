@@ -40,7 +40,7 @@ impl Worker {
         match self.caller.insist(&request, TRIES).await {
             Some(Reply::Granted(granted)) => self.hold(key, &fingerprint, &granted).await,
             Some(Reply::InDoubt(doubt)) => {
-                remember(&mut key.known.lock().tokens, doubt.token);
+                remember(&mut key.known.lock().tokens, (doubt.token, fingerprint));
                 if self.caller.rng.chance(300) {
                     self.resolve_token(key, &fingerprint, doubt.token).await;
                 }
@@ -50,7 +50,7 @@ impl Worker {
     }
 
     async fn hold(&mut self, key: &Key, fingerprint: &Fingerprint, granted: &Granted) {
-        remember(&mut key.known.lock().tokens, granted.token);
+        remember(&mut key.known.lock().tokens, (granted.token, *fingerprint));
         self.renew(key, fingerprint, granted.token).await;
         let rng = &mut self.caller.rng;
         match rng.weighted(&ENDS) {

@@ -13,12 +13,12 @@ const LONG_AGO_MS: u64 = 400 * 24 * 3600 * 1000;
 
 impl Worker {
     pub(super) async fn refused(&mut self, key: &Key) {
-        let (fingerprint, token) = (key.fingerprint(), Token::from(1));
-        let known = key.known.lock().tokens.back().copied().unwrap_or(token);
+        let last = key.known.lock().tokens.back().copied();
+        let (known, fingerprint) = last.unwrap_or((Token::from(1), key.fingerprint()));
         let rng = &mut self.caller.rng;
         let ask = match rng.below(6) {
             0 => {
-                let mut ask = asks::claim(key, fingerprint, rng);
+                let mut ask = asks::claim(key, key.fingerprint(), rng);
                 ask.fingerprint = None;
                 Ask::Claim(ask)
             }
@@ -52,11 +52,12 @@ impl Worker {
         let Some(LogTime(seen)) = self.caller.routes.time(shard) else { return };
         let rng = &mut self.caller.rng;
         let not_after = Some(LogTime((seen + rng.between(0, 2 * AROUND_MS)).saturating_sub(AROUND_MS)));
-        let token = key.known.lock().tokens.back().copied().unwrap_or(Token::from(1));
+        let last = key.known.lock().tokens.back().copied();
+        let (token, fingerprint) = last.unwrap_or((Token::from(1), key.fingerprint()));
         let mut claim = asks::claim(key, key.fingerprint(), rng);
         let ask = match rng.below(4) {
             0 => asks::release(key, token),
-            1 => Ask::Complete(asks::complete(key, &key.fingerprint(), token, 32, rng)),
+            1 => Ask::Complete(asks::complete(key, &fingerprint, token, 32, rng)),
             2 => {
                 claim.first_sent = Some(LogTime(seen.saturating_sub(rng.between(0, LONG_AGO_MS))));
                 return drop(self.caller.call(&asks::request(Ask::Claim(claim))).await);

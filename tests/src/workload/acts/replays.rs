@@ -2,7 +2,7 @@
 
 use super::Worker;
 use crate::workload::asks;
-use crate::workload::keys::{Key, recall, remember};
+use crate::workload::keys::{Key, recall};
 use hapax_core::{Ask, Fingerprint, Token};
 
 impl Worker {
@@ -35,13 +35,13 @@ impl Worker {
     pub(super) async fn old_token(&mut self, key: &Key) {
         let known = recall(&key.known.lock().tokens, &mut self.caller.rng);
         let rng = &mut self.caller.rng;
-        let token = match known {
-            Some(token) if rng.chance(950) => token,
-            // One that was never given, next to one that was.
-            Some(token) => Token::from(token.as_u64() + 1),
-            None => Token::from(rng.between(1, 1 << 40)),
+        let (token, fingerprint) = match known {
+            Some(known) if rng.chance(950) => known,
+            // One that was never given, next to one that was. (Nobody else may be given it: it would
+            // be at the same place of the log.)
+            Some((token, fingerprint)) => (Token::from(token.as_u64() ^ 1 << 11), fingerprint),
+            None => (Token::from(rng.between(1, 1 << 40) << 12 | 1 << 11), key.fingerprint()),
         };
-        let fingerprint = key.fingerprint();
         match rng.below(4) {
             0 => {
                 let seq = rng.between(1, 5);
@@ -75,17 +75,16 @@ impl Worker {
     }
 
     pub(super) async fn resolve(&mut self, key: &Key) {
-        let token = recall(&key.known.lock().tokens, &mut self.caller.rng);
-        if let Some(token) = token {
-            self.resolve_token(key, &key.fingerprint(), token).await;
+        let known = recall(&key.known.lock().tokens, &mut self.caller.rng);
+        if let Some((token, fingerprint)) = known {
+            self.resolve_token(key, &fingerprint, token).await;
         }
     }
 
     pub(super) async fn forget(&mut self, key: &Key) {
-        let token = key.known.lock().tokens.back().copied();
-        let Some(token) = token else { return };
+        let known = key.known.lock().tokens.back().copied();
+        let Some((token, _)) = known else { return };
         let ask = asks::forget(key, token, &mut self.caller.rng);
-        remember(&mut key.known.lock().tokens, token);
         self.caller.call(&asks::request(ask)).await;
     }
 }
