@@ -50,6 +50,9 @@ pub struct Verdict {
     pub complaints: Vec<String>,
     /// The hash of everything that happened.
     pub hash: u64,
+    /// Where exact: every event.
+    #[serde(skip)]
+    pub events: Vec<(u64, String)>,
     /// Simulated ms.
     pub simulated_ms: u64,
     /// Real ms.
@@ -284,6 +287,7 @@ impl Run {
         }
         drop(site);
         verdict.hash = trace::hash();
+        verdict.events = trace::events();
         verdict.real_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         verdict
     }

@@ -96,11 +96,21 @@ pub fn run(mut work: Work) -> anyhow::Result<Summary> {
 
 fn one(seed: u64, seconds: u64, twice: bool) -> Verdict {
     let mut verdict = run::seed(seed, seconds, twice);
+    let events = std::mem::take(&mut verdict.events);
     if twice {
         let again = run::seed(seed, seconds, true);
         if (again.hash, again.simulated_ms) != (verdict.hash, verdict.simulated_ms) {
             let text = format!("not the same again: {:x} and {:x}", verdict.hash, again.hash);
             verdict.failures.push(text);
+            let differs = events.iter().zip(&again.events).find(|(one, other)| one.0 != other.0);
+            if events.len() != again.events.len() {
+                let text = format!("{} and {} events", events.len(), again.events.len());
+                verdict.failures.push(text);
+            }
+            if let Some((one, other)) = differs {
+                verdict.failures.push(format!("first:  {}", one.1));
+                verdict.failures.push(format!("second: {}", other.1));
+            }
         }
     }
     verdict

@@ -34,6 +34,8 @@ struct Thread {
     /// What each place in the code says, so that it is formatted once.
     kinds: BTreeMap<(&'static str, u32), Kind>,
     text: String,
+    /// Where exact: each event by its hash, and how it begins.
+    events: Vec<(u64, String)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,13 +57,26 @@ pub fn begin(exact: bool) {
 
 /// Takes something into the trace.
 pub fn note(text: &str) {
-    THREAD.with(|thread| thread.borrow_mut().hash.update(text.as_bytes()));
+    THREAD.with(|thread| {
+        let mut thread = thread.borrow_mut();
+        thread.hash.update(text.as_bytes());
+        if thread.exact {
+            let event = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
+            thread.events.push((event, text.to_owned()));
+        }
+    });
 }
 
 /// The trace so far.
 #[must_use]
 pub fn hash() -> u64 {
     THREAD.with(|thread| thread.borrow().hash.digest())
+}
+
+/// Every event of an exact trace.
+#[must_use]
+pub fn events() -> Vec<(u64, String)> {
+    THREAD.with(|thread| std::mem::take(&mut thread.borrow_mut().events))
 }
 
 /// The network's counts so far.
@@ -153,6 +168,11 @@ impl Thread {
         self.text.clear();
         let mut fields = Fields { text: &mut self.text, exact: self.exact };
         event.record(&mut fields);
+        if self.exact {
+            let begins = self.text.chars().take(200).collect::<String>();
+            let event = xxhash_rust::xxh3::xxh3_64(self.text.as_bytes());
+            self.events.push((event, format!("{}:{} {begins}", place.0, place.1)));
+        }
         self.hash.update(&place.1.to_le_bytes());
         self.hash.update(self.text.as_bytes());
     }
