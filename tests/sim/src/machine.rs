@@ -158,6 +158,12 @@ impl Machine {
         self.state.lock().end.clone()
     }
 
+    /// How many lives the process has had.
+    #[must_use]
+    pub fn life(&self) -> u64 {
+        self.state.lock().life
+    }
+
     /// The node, while it serves.
     #[must_use]
     pub fn node(&self) -> Option<Arc<Node>> {
@@ -171,11 +177,7 @@ impl Machine {
 
     /// What is left once the process is gone: everything, as far as the machine itself is concerned.
     pub fn kill(&self) {
-        let mut state = self.state.lock();
-        state.node = None;
-        // What the process wrote is in the hands of the machine, and an armed loss of power with it.
-        let unsynced = state.engine.unsynced();
-        state.engine = state.engine.crash(unsynced);
+        self.state.lock().node = None;
     }
 
     /// What is left once the power is gone: what was synced, and of the rest what `seed` decides.

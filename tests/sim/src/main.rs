@@ -78,6 +78,21 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Runs one seed and writes its verdict as JSON: what the others start for each seed.
+    #[command(hide = true)]
+    One {
+        /// The seed.
+        seed: u64,
+        /// Simulated seconds of load.
+        #[arg(long)]
+        seconds: u64,
+        /// Every byte and every event of the product's log counts for the trace.
+        #[arg(long)]
+        exact: bool,
+        /// Where the events go.
+        #[arg(long)]
+        events: Option<PathBuf>,
+    },
     /// Runs seeds until it is stopped, each told in a ledger.
     Soak {
         /// One JSON line a seed is added to this file.
@@ -110,6 +125,7 @@ fn main() -> anyhow::Result<ExitCode> {
     run::keep_panics();
     let work = match Arguments::parse().command {
         Command::Replay { seed, seconds } => return replay::replay(seed, seconds),
+        Command::One { seed, seconds, exact, events } => return one(seed, seconds, exact, events),
         Command::Run { seeds: (from, to), jobs, seconds, budget } => {
             Work { from, to, jobs, seconds, budget, twice: false, ledger: None }
         }
@@ -121,8 +137,20 @@ fn main() -> anyhow::Result<ExitCode> {
             Work { from, to: u64::MAX, jobs, seconds, budget: None, twice: false, ledger }
         }
     };
-    tracing::subscriber::set_global_default(trace::Watch { exact: work.twice })?;
     let mut summary = runner::run(work)?;
     summary.tell();
     Ok(if summary.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[expect(clippy::print_stdout, reason = "the verdict is for the process that started this one")]
+fn one(seed: u64, seconds: u64, exact: bool, events: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    tracing::subscriber::set_global_default(trace::Watch { exact })?;
+    let verdict = run::seed(seed, seconds, exact);
+    if let Some(path) = events {
+        let lines: Vec<String> =
+            verdict.events.iter().map(|(hash, text)| format!("{hash:x} {text}")).collect();
+        std::fs::write(path, lines.join("\n"))?;
+    }
+    println!("{}", serde_json::to_string(&verdict)?);
+    Ok(ExitCode::SUCCESS)
 }

@@ -116,14 +116,14 @@ impl Plan {
                 let flap_ms = random.between(50, 900);
                 Fault::Partition { cut: self.cut(node, random), held: false, flap_ms }
             }
-            8 => Fault::Lossy { of_10_000: random.between(5, 150) },
+            8 => Fault::Lossy { of_10_000: random.between(30, 200) },
             9 => Fault::Slow(node, random.between(20, 400)),
             10 => {
                 let (from, to) = [(20, 200), (200, 900), (2_000, 6_000)][random.index(3)];
                 Fault::SlowDisk(node, Latency(from, to))
             }
-            11 => Fault::WriteError(node, random.below(30)),
-            12 => Fault::SyncError(node, random.below(30)),
+            11 => Fault::WriteError(node, random.below(8)),
+            12 => Fault::SyncError(node, random.below(8)),
             13 => Fault::DiskFull(node),
             14 => {
                 let step = i64::try_from(random.between(60_000, 3_600_001)).unwrap_or(0);

@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::site::{Site, TICK_MS};
 use crate::trace;
 use hapax_wire::status::{ShardRole, ShardStatus};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -27,7 +27,7 @@ const REST_WITHIN_MS: u64 = 16_000;
 const SCAN_WITHIN_MS: u64 = 120_000;
 
 /// What became of the faults of one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kind {
     /// Planned.
     pub planned: u64,
@@ -38,7 +38,7 @@ pub struct Kind {
 }
 
 /// The verdict on a seed.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Verdict {
     /// The seed.
     pub seed: u64,
@@ -78,7 +78,7 @@ pub struct Verdict {
     /// Messages delivered.
     pub delivered: u64,
     /// What became of the faults.
-    pub faults: BTreeMap<&'static str, Kind>,
+    pub faults: BTreeMap<String, Kind>,
 }
 
 thread_local! {
@@ -272,7 +272,7 @@ impl Run {
         let stopped = |(_, status): &(usize, ShardStatus)| status.role == ShardRole::Stopped;
         verdict.quarantined = site.replicas().iter().filter(|it| stopped(it)).count() as u64;
         for struck in &site.struck {
-            let kind = verdict.faults.entry(struck.planned.fault.kind()).or_default();
+            let kind = verdict.faults.entry(struck.planned.fault.kind().to_owned()).or_default();
             kind.planned += 1;
             kind.proved += u64::from(struck.proved);
             kind.skipped += u64::from(struck.skipped);

@@ -1,9 +1,11 @@
 //! Many seeds on a few threads, with progress, a summary and a ledger.
 
-use crate::run::{self, Kind, Verdict};
+use crate::run::{Kind, Verdict};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -48,7 +50,7 @@ pub struct Summary {
     delivered: u64,
     served_after_ms: Vec<u64>,
     agreed_after_ms: Vec<u64>,
-    faults: BTreeMap<&'static str, Kind>,
+    faults: BTreeMap<String, Kind>,
 }
 
 /// Between two lines of progress.
@@ -94,26 +96,57 @@ pub fn run(mut work: Work) -> anyhow::Result<Summary> {
     Ok(summary)
 }
 
+/// A seed in a process of its own: what libraries count for the whole process, tokio's task numbers
+/// among them, begins anew with it, and a process that aborts fails its seed alone.
 fn one(seed: u64, seconds: u64, twice: bool) -> Verdict {
-    let mut verdict = run::seed(seed, seconds, twice);
-    let events = std::mem::take(&mut verdict.events);
+    let mut verdict = child(seed, seconds, twice, None);
     if twice {
-        let again = run::seed(seed, seconds, true);
+        let again = child(seed, seconds, true, None);
         if (again.hash, again.simulated_ms) != (verdict.hash, verdict.simulated_ms) {
             let text = format!("not the same again: {:x} and {:x}", verdict.hash, again.hash);
             verdict.failures.push(text);
-            let differs = events.iter().zip(&again.events).find(|(one, other)| one.0 != other.0);
-            if events.len() != again.events.len() {
-                let text = format!("{} and {} events", events.len(), again.events.len());
-                verdict.failures.push(text);
-            }
-            if let Some((one, other)) = differs {
-                verdict.failures.push(format!("first:  {}", one.1));
-                verdict.failures.push(format!("second: {}", other.1));
-            }
+            verdict.failures.extend(first_difference(seed, seconds));
         }
     }
     verdict
+}
+
+fn child(seed: u64, seconds: u64, exact: bool, events: Option<&Path>) -> Verdict {
+    let failed = |why: String| Verdict { seed, failures: vec![why], ..Verdict::default() };
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return failed(format!("cannot find this program: {error}")),
+    };
+    let mut command = Command::new(program);
+    command.arg("one").arg(seed.to_string()).arg("--seconds").arg(seconds.to_string());
+    if exact {
+        command.arg("--exact");
+    }
+    if let Some(path) = events {
+        command.arg("--events").arg(path);
+    }
+    match command.stderr(Stdio::inherit()).output() {
+        Ok(output) => serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            failed(format!("the process of the seed ended: {}: {error}", output.status))
+        }),
+        Err(error) => failed(format!("the process of the seed did not start: {error}")),
+    }
+}
+
+/// Where two runs of a seed part.
+fn first_difference(seed: u64, seconds: u64) -> Vec<String> {
+    let path =
+        |part: u32| std::env::temp_dir().join(format!("hapax-sim-{}-{seed}-{part}", std::process::id()));
+    let texts = [1, 2].map(|part| {
+        let _verdict = child(seed, seconds, true, Some(&path(part)));
+        let text = std::fs::read_to_string(path(part)).unwrap_or_default();
+        // It is scratch; what cannot be removed is left.
+        let _removed = std::fs::remove_file(path(part));
+        text
+    });
+    let [one, other] = &texts;
+    let differs = one.lines().zip(other.lines()).find(|(one, other)| one != other);
+    differs.map(|(one, other)| vec![format!("first:  {one}"), format!("second: {other}")]).unwrap_or_default()
 }
 
 #[expect(clippy::print_stdout, reason = "what the program says")]
@@ -136,7 +169,7 @@ impl Summary {
         self.quarantined += verdict.quarantined;
         self.delivered += verdict.delivered;
         for (name, kind) in &verdict.faults {
-            let sum = self.faults.entry(name).or_default();
+            let sum = self.faults.entry(name.clone()).or_default();
             sum.planned += kind.planned;
             sum.proved += kind.proved;
             sum.skipped += kind.skipped;

@@ -50,6 +50,8 @@ struct Active {
     /// A count at the beginning, which an effect moves.
     mark: u64,
     off_ms: u64,
+    /// The life of the process that it strikes.
+    life: Option<(usize, u64)>,
 }
 
 /// The site.
@@ -157,7 +159,10 @@ impl<'a> Site<'a> {
             if self.down_until_ms[i].is_some() {
                 continue;
             }
-            let Some(end) = self.machines[i].end() else { continue };
+            let Some(mut end) = self.machines[i].end() else { continue };
+            if self.machines[i].disk.is_off() {
+                end = End::Fatal("the power went".to_owned());
+            }
             trace::note(&format!("{now} {i} {end:?};"));
             match end {
                 End::Stopped => self.down_until_ms[i] = Some(now + AGAIN_MS),
@@ -265,7 +270,7 @@ impl<'a> Site<'a> {
             Fault::PowerAtOp(..) | Fault::WriteError(..) | Fault::SyncError(..) => self.plan.heal_at_ms,
             _ => (now + for_ms).min(self.plan.heal_at_ms),
         };
-        let mut active = Active { number, fault, from_ms: now, until_ms, mark: 0, off_ms: 0 };
+        let mut active = Active { number, fault, from_ms: now, until_ms, mark: 0, off_ms: 0, life: None };
         let network = trace::network();
         match fault {
             Fault::Kill(whom) | Fault::Power(whom) | Fault::Restart(whom) => {
@@ -289,7 +294,9 @@ impl<'a> Site<'a> {
                     return false;
                 }
                 self.cut_power(i, until_ms);
+                // A disk may have nothing yet that could be damaged.
                 self.struck[number].proved = self.damage(i, fault);
+                self.struck[number].skipped = !self.struck[number].proved;
             }
             Fault::PowerAtOp(i, _)
             | Fault::WriteError(i, _)
@@ -315,6 +322,8 @@ impl<'a> Site<'a> {
     fn arm(&mut self, i: usize, fault: Fault, active: &mut Active) {
         use hapax_store::disk::DiskOp;
         let machine = &self.machines[i];
+        active.off_ms = machine.clock.off_ms();
+        active.life = Some((i, machine.life()));
         let other = || std::io::ErrorKind::Other;
         match fault {
             Fault::PowerAtOp(_, op) => machine.disk.power_off_at(machine.disk.ops() + op),
@@ -334,7 +343,6 @@ impl<'a> Site<'a> {
             Fault::PowerAtOp(..) => self.fatals[i],
             _ => machine.disk.refused(),
         };
-        active.off_ms = machine.clock.off_ms();
     }
 
     fn damage(&mut self, i: usize, fault: Fault) -> bool {
@@ -347,8 +355,9 @@ impl<'a> Site<'a> {
             }
             Fault::RecordsRot(_) => machine.engine().rot(self.random.next_u64()),
             _ => {
-                self.log_damaged = true;
-                damage_log(machine, self.random.next_u64())
+                let damaged = damage_log(machine, self.random.next_u64());
+                self.log_damaged |= damaged;
+                damaged
             }
         }
     }
@@ -385,11 +394,15 @@ impl<'a> Site<'a> {
                         && machine(i).disk.free_bytes(Path::new("/node")).unwrap_or(0) < RESERVE_BYTES)
             }
             Fault::SlowDisk(i, _) => machine(i).pace.held_up() > active.mark,
-            Fault::ClockStep(i, _) => machine(i).clock.off_ms() > active.off_ms,
+            Fault::ClockStep(i, _) => machine(i).clock.off_ms() != active.off_ms,
             Fault::ClockFrozen(i) => now > active.from_ms + 100 && machine(i).clock.off_ms() > active.off_ms,
             _ => false,
         };
-        self.struck[active.number].proved = proved;
+        // Another fault came first, and took with it what this one was waiting for.
+        let overtaken = active.life.is_some_and(|(i, life)| machine(i).life() != life || !self.is_up(i));
+        let struck = &mut self.struck[active.number];
+        struck.proved = proved;
+        struck.skipped |= overtaken && !proved;
     }
 
     fn mend(&mut self, active: &Active) {
@@ -525,11 +538,14 @@ fn separates(cut: Cut, a: usize, b: usize, nodes: usize) -> (bool, bool) {
 fn damage_log(machine: &Machine, pick: u64) -> bool {
     let dir = Path::new("/node/log");
     let names = machine.disk.list(dir).unwrap_or_default();
-    let Some(name) = names.get(usize::try_from(pick % names.len().max(1) as u64).unwrap_or(0)) else {
-        return false;
-    };
+    let first = usize::try_from(pick % names.len().max(1) as u64).unwrap_or(0);
+    let all = names.iter().skip(first).chain(names.iter().take(first));
+    all.into_iter().any(|name| damage_file(machine, &dir.join(name), pick))
+}
+
+fn damage_file(machine: &Machine, path: &Path, pick: u64) -> bool {
     let mut done = false;
-    machine.disk.tamper(&dir.join(name), |bytes| {
+    machine.disk.tamper(path, |bytes| {
         let written = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
         let old = written / 10 * 7;
         if old > 2048 {

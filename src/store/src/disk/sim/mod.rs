@@ -94,6 +94,12 @@ impl SimDisk {
         self.state.lock().ops
     }
 
+    /// Whether the power has gone and not come back.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.state.lock().powered_off
+    }
+
     /// The lengths of all files that have a name, together.
     #[must_use]
     pub fn used(&self) -> u64 {
