@@ -132,7 +132,8 @@ impl<'h, C: Clock> Model<'h, C> {
             return None;
         };
         let mark_fits = granted.prior_mark == prior_mark || granted.prior_mark == (prior_mark || marked);
-        let fits = granted.attempt == record.attempt
+        let fits = granted.recovered
+            && granted.attempt == record.attempt
             && granted.takeover == (record.attempt > 1)
             && mark_fits
             && same_payload(checkpoint.map(|checkpoint| checkpoint.0), granted.checkpoint.as_ref());
@@ -158,10 +159,11 @@ impl<'h, C: Clock> Model<'h, C> {
         let Stage::Claimed { checkpoint, prior_mark, .. } = record.stage else { return };
         let lease_ms = self.lease(claim.lease_ms);
         let fits = event.exact
+            && !granted.recovered
             && granted.token > cell.floor
             && granted.attempt == record.attempt
             && granted.lease_ms == lease_ms
-            && granted.lease_left_ms <= lease_ms
+            && granted.lease_left_ms == lease_ms
             && granted.takeover == (record.attempt > 1)
             && granted.prior_mark == prior_mark
             && same_payload(checkpoint.map(|checkpoint| checkpoint.0), granted.checkpoint.as_ref());
