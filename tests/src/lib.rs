@@ -7,7 +7,9 @@
 
 pub mod cluster;
 pub mod command;
+pub mod failover;
 pub mod http;
+pub mod leaders;
 pub mod ledger;
 pub mod load;
 pub mod ports;

@@ -1,7 +1,7 @@
 //! Graceful stops: leaders are handed over first, and a rolling restart under load loses nothing.
 
 use anyhow::{Context as _, Result, ensure};
-use hapax_client::Client;
+use hapax_tests::leaders::spread;
 use hapax_tests::ledger::{Ledger, replicas_agree};
 use hapax_tests::load::{Caller, Load, Progress};
 use hapax_tests::{Spec, TestCluster, note, program, until};
@@ -11,31 +11,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const SHARDS: usize = 16;
-/// How long leaders may take to be spread evenly again.
-const SPREAD_WITHIN: Duration = Duration::from_secs(60);
-
-/// How many shards each node leads, by name; an error where a node does not answer.
-async fn leads(client: &Client) -> Result<Vec<(String, usize)>, String> {
-    let mut leads = Vec::new();
-    for report in client.status().await {
-        let status = report.status.map_err(|error| format!("{}: {error}", report.name))?;
-        let led = status.shards.iter().filter(|shard| shard.role == ShardRole::Leader).count();
-        leads.push((report.name, led));
-    }
-    Ok(leads)
-}
-
-/// Waits until each node leads its share, give or take one.
-async fn spread(client: &Client) -> Result<()> {
-    until("leaders to be spread evenly", SPREAD_WITHIN, async || {
-        let leads = leads(client).await?;
-        let share = SHARDS / leads.len();
-        let even = leads.iter().all(|(_, led)| (share..=share + 1).contains(led));
-        let all = leads.iter().map(|(_, led)| led).sum::<usize>() == SHARDS;
-        if even && all { Ok(()) } else { Err(format!("{leads:?}")) }
-    })
-    .await
-}
 
 /// Waits until the load has gone on for some thousand calls.
 async fn under_load(progress: &Progress, load: Load) -> Result<()> {
@@ -51,7 +26,7 @@ async fn under_load(progress: &Progress, load: Load) -> Result<()> {
 async fn a_rolling_restart_under_load_loses_nothing_and_leaders_spread_again() -> Result<()> {
     let mut cluster = TestCluster::start(program!(), Spec::nodes(3)).await?;
     let client = cluster.client().await?;
-    spread(&client).await?;
+    spread(&client, SHARDS).await?;
     let load = Load { keys: 100_000, copies: 3, workers: 32, within: Duration::from_secs(180) };
     let (ledger, progress) = (Arc::new(Ledger::new("orders.place")), Arc::new(Progress::default()));
     let callers = Caller::of(&cluster).await?;
@@ -84,7 +59,7 @@ async fn a_rolling_restart_under_load_loses_nothing_and_leaders_spread_again() -
     ledger.check(keys, load.copies)?;
     let read = ledger.check_on_every_node(&cluster).await?;
     ensure!(read == 3 * usize::try_from(keys)?, "only {read} results were read back");
-    spread(&client).await?;
+    spread(&client, SHARDS).await?;
     replicas_agree(&client, 3).await?;
     cluster.finish()
 }
@@ -93,7 +68,7 @@ async fn a_rolling_restart_under_load_loses_nothing_and_leaders_spread_again() -
 async fn a_stopping_node_hands_its_leaders_over_before_it_goes() -> Result<()> {
     let mut cluster = TestCluster::start(program!(), Spec::nodes(3)).await?;
     let client = cluster.client().await?;
-    spread(&client).await?;
+    spread(&client, SHARDS).await?;
     cluster.stop(1).await?;
     // No election was waited for: the moment that the process is gone, others lead every shard.
     let mut led = 0;
@@ -105,6 +80,6 @@ async fn a_stopping_node_hands_its_leaders_over_before_it_goes() -> Result<()> {
     ensure!(led == SHARDS, "{led} of {SHARDS} shards are led once the node is gone");
     cluster.launch(1)?;
     cluster.ready(1).await?;
-    spread(&client).await.context("after the restart")?;
+    spread(&client, SHARDS).await.context("after the restart")?;
     cluster.finish()
 }
