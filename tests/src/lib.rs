@@ -5,10 +5,12 @@
 //! process however that ends; directories are private, ports are taken from a range that the
 //! system gives to nobody; nothing is waited for by sleeping, only on a condition with a deadline.
 
+pub mod chaos;
 pub mod cluster;
 pub mod command;
 pub mod failover;
 pub mod http;
+pub mod inject;
 pub mod leaders;
 pub mod ledger;
 pub mod load;

@@ -19,7 +19,19 @@ const ARROWS: [(&str, &str, &[&str]); 10] = [
         &["hapax-core", "hapax-wire", "hapax-store", "hapax-raft", "hapax-client"],
     ),
     ("tests/checker", "hapax-checker", &[]),
-    ("tests", "hapax-tests", &["hapax-core", "hapax-wire", "hapax-client", "hapax-server", "hapax-checker"]),
+    (
+        "tests",
+        "hapax-tests",
+        &[
+            "hapax-core",
+            "hapax-wire",
+            "hapax-store",
+            "hapax-raft",
+            "hapax-client",
+            "hapax-server",
+            "hapax-checker",
+        ],
+    ),
     ("tests/fuzz", "hapax-fuzz", &["hapax-core", "hapax-wire", "hapax-store", "hapax-raft", "hapax-server"]),
     (
         "benches",

@@ -1,0 +1,208 @@
+//! Clients that behave badly, and too many of them. They work on keys of their own, and where what they are
+//! told can be judged it is: a dead token that is accepted fails the run.
+
+use super::Field;
+use crate::chaos::network::Place;
+use crate::chaos::rng::Rng;
+use crate::raw::{Raw, call, hello};
+use anyhow::{Context as _, Result, ensure};
+use hapax_client::{
+    Address, Ask, ClaimReply, ClaimRequest, Client, ClientConfig, CompleteReply, Error, Metadata, Nonce,
+    Outcome, OutcomeClass, ReleaseReply, RenewReply, Replied, Token, address, fingerprint,
+};
+use hapax_core::request::{ClaimAsk, CompleteAsk, GetAsk, ReleaseAsk, RenewAsk};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Connections of one abusive client.
+const CONNECTIONS: usize = 12;
+/// A node closes who does not greet within 2 s; other faults may hold it up meanwhile.
+const CLOSES_WITHIN: Duration = Duration::from_secs(20);
+/// How long an answer may take while other faults go on.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+/// Calls of an overload.
+const OVERLOAD_CALLS: u32 = 15_000;
+/// Gets that a slow reader asks for, and the bytes of each answer.
+const UNREAD: usize = 400;
+const RESULT_BYTES: usize = 60_000;
+
+impl Field {
+    fn client_addr(&self, node: usize) -> String {
+        self.fleet.network.addr(Place::Clients, node).to_owned()
+    }
+
+    async fn client(&self) -> Result<Client> {
+        Ok(Client::connect(ClientConfig::new(self.fleet.seeds())).await?)
+    }
+
+    /// Bursts over every bound, beside the load and recorded with it.
+    pub(super) async fn overload(&self, rng: &mut Rng) -> Result<String> {
+        let before = self.recorder.tally().operations();
+        let over = self.load.overload(OVERLOAD_CALLS, rng.span(2000, 4000)).await;
+        ensure!(over.overloaded + over.late > 0, "nothing was refused: {over:?}");
+        let all = self.recorder.tally().operations() - before;
+        Ok(format!("{} refused as overloaded, {} as late, of {all} calls", over.overloaded, over.late))
+    }
+
+    pub(super) async fn half_frames(&self, rng: &mut Rng) -> Result<String> {
+        let node = self.any(rng);
+        let mut closed = 0;
+        let mut halves = Vec::new();
+        for n in 0..CONNECTIONS {
+            let Ok(mut raw) = Raw::connect(&self.client_addr(node)).await else { continue };
+            let greeting = hello()?;
+            let cut = 1 + rng.index(greeting.len() - 1);
+            if raw.send(&greeting[..cut]).await.is_ok() {
+                halves.push((n, raw));
+            }
+        }
+        ensure!(!halves.is_empty(), "no connection was made");
+        for (_, raw) in &mut halves {
+            raw.closed(CLOSES_WITHIN).await?;
+            closed += 1;
+        }
+        Ok(format!("{closed} half greetings to node {}, every connection was closed by the node", node + 1))
+    }
+
+    pub(super) async fn garbage(&self, rng: &mut Rng) -> Result<String> {
+        let node = self.any(rng);
+        let other = self.fleet.network.others(node).next().context("one node alone")?;
+        let peer = self.fleet.network.addr(Place::Node(other), node).to_owned();
+        let mut closed = 0;
+        for n in 0..CONNECTIONS {
+            let to = if n % 2 == 0 { self.client_addr(node) } else { peer.clone() };
+            let Ok(mut raw) = Raw::connect(&to).await else { continue };
+            let bytes: Vec<u8> =
+                (0..64 + rng.index(4000)).map(|_| u8::try_from(rng.below(256)).unwrap_or(0)).collect();
+            // A node that closes at once is as it should be.
+            let _closed_already = raw.send(&bytes).await;
+            raw.closed(CLOSES_WITHIN).await?;
+            closed += 1;
+        }
+        ensure!(closed > 0, "no connection was made");
+        Ok(format!("{closed} connections with garbage to node {} were closed by it", node + 1))
+    }
+
+    pub(super) async fn slow_reader(&self, rng: &mut Rng) -> Result<String> {
+        let (client, run) = (self.client().await?, rng.draw());
+        let large = key(run, 0)?;
+        let granted = claim_until_granted(&client, &large).await?;
+        complete(&client, &large, granted, vec![7; RESULT_BYTES]).await?;
+        let node = self.any(rng);
+        let (mut raw, _) = Raw::greeted(&self.client_addr(node)).await?;
+        let get = GetAsk { address: large, fingerprint: Some(print()), wait_ms: 0, stale: false };
+        let mut sent = 0;
+        for id in 1..=UNREAD {
+            if raw.send(&call(id as u64, 10_000, Ask::Get(get.clone()))?).await.is_err() {
+                break;
+            }
+            sent += 1;
+        }
+        ensure!(sent > 0, "nothing was asked");
+        sleep(rng.span(1000, 3000)).await;
+        Ok(format!("{sent} answers of {RESULT_BYTES} bytes from node {} were not read", node + 1))
+    }
+
+    pub(super) async fn abandon(&self, rng: &mut Rng) -> Result<String> {
+        let (run, mut sent) = (rng.draw(), 0);
+        for n in 0..CONNECTIONS as u64 * 4 {
+            let node = self.any(rng);
+            let Ok((mut raw, _)) = Raw::greeted(&self.client_addr(node)).await else { continue };
+            let mut nonce = [1; 16];
+            nonce[..8].copy_from_slice(&rng.draw().to_le_bytes());
+            let ask = Ask::Claim(ClaimAsk {
+                address: key(run, n)?,
+                fingerprint: Some(print()),
+                fields: Vec::new().try_into()?,
+                nonce: Nonce::try_from(nonce)?,
+                lease_ms: Some(1000),
+                wait_ms: 0,
+                first_sent: None,
+                label: None,
+                trace: None,
+                value: None,
+            });
+            sent += u64::from(raw.send(&call(1, 5000, ask)?).await.is_ok());
+        }
+        ensure!(sent > 0, "nothing was sent");
+        Ok(format!("{sent} claims sent, and the connections closed before their answers"))
+    }
+
+    /// Holders that come back after somebody else has the key, with their old tokens.
+    pub(super) async fn old_tokens(&self, rng: &mut Rng) -> Result<String> {
+        let (client, run) = (self.client().await?, rng.draw());
+        let mut fenced = 0;
+        for n in 0..8 {
+            let address = key(run, n)?;
+            let old = claim_until_granted(&client, &address).await?;
+            let released =
+                persist(|| client.release(ReleaseAsk { address: address.clone(), token: old, reason: None }))
+                    .await?;
+            ensure!(matches!(released, ReleaseReply::Released), "a release: {released:?}");
+            let new = claim_until_granted(&client, &address).await?;
+            ensure!(new > old, "token {new} after {old}");
+            let renewed = persist(|| {
+                client.renew(RenewAsk {
+                    address: address.clone(),
+                    token: old,
+                    seq: 9,
+                    lease_ms: None,
+                    checkpoint: None,
+                    mark: true,
+                })
+            });
+            let renewed = renewed.await?;
+            ensure!(matches!(renewed, RenewReply::Fenced), "a dead token was renewed: {renewed:?}");
+            let late = persist(|| client.complete(outcome(&address, old, b"late".to_vec())));
+            let late = late.await?;
+            ensure!(matches!(late, CompleteReply::Fenced), "a dead token completed: {late:?}");
+            complete(&client, &address, new, b"new".to_vec()).await?;
+            let late = persist(|| client.complete(outcome(&address, old, b"late".to_vec()))).await?;
+            ensure!(matches!(late, CompleteReply::Fenced), "a dead token completed: {late:?}");
+            fenced += 3;
+        }
+        Ok(format!("{fenced} verbs with dead tokens, all fenced"))
+    }
+}
+
+fn key(run: u64, n: u64) -> Result<Address> {
+    Ok(address("abuse", "abuse.any", format!("{run:x}-{n}"))?)
+}
+
+fn print() -> hapax_client::Fingerprint {
+    fingerprint::bytes(b"abuse")
+}
+
+fn outcome(address: &Address, token: hapax_client::Token, result: Vec<u8>) -> CompleteAsk {
+    let outcome =
+        Outcome { class: OutcomeClass::Success, result: result.into(), metadata: Metadata::default() };
+    CompleteAsk { address: address.clone(), token, outcome, retention_ms: None }
+}
+
+/// Calls until there is an answer that is no error; the faults beside it pass.
+async fn persist<T, F: Future<Output = Result<Replied<T>, Error>>>(call: impl Fn() -> F) -> Result<T> {
+    let deadline = Instant::now() + ANSWERED_WITHIN;
+    loop {
+        match call().await {
+            Ok(replied) => return Ok(replied.reply),
+            Err(error) if Instant::now() >= deadline => return Err(error.into()),
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn claim_until_granted(client: &Client, address: &Address) -> Result<Token> {
+    let nonce = client.env().nonce()?;
+    let claim = ClaimRequest::new(address.clone()).fingerprint(print()).nonce(nonce);
+    match persist(|| client.claim(claim.clone())).await? {
+        ClaimReply::Granted(granted) => Ok(granted.token),
+        other => anyhow::bail!("a claim of a key that nobody has was answered with {other:?}"),
+    }
+}
+
+async fn complete(client: &Client, address: &Address, token: Token, result: Vec<u8>) -> Result<()> {
+    match persist(|| client.complete(outcome(address, token, result.clone()))).await? {
+        CompleteReply::Completed(_) | CompleteReply::AlreadyCompleted => Ok(()),
+        other => anyhow::bail!("a complete by the holder was answered with {other:?}"),
+    }
+}

@@ -1,0 +1,204 @@
+//! The network between nodes, and between clients and nodes.
+
+use super::{ELECTED_WITHIN, Field};
+use crate::chaos::network::{Network, Place, Way};
+use crate::chaos::rng::Rng;
+use crate::chaos::watch::leader_above;
+use crate::wait::until;
+use anyhow::{Context as _, Result, ensure};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// What was under way when a cut began has passed after this.
+const SETTLE: Duration = Duration::from_millis(50);
+/// How long the other side of a proof may take to show: bytes that come, a connection that is made again.
+const SHOWS_WITHIN: Duration = Duration::from_secs(10);
+
+impl Field {
+    /// Cuts some directions for at least `span`, until bytes were held; none may pass meanwhile.
+    async fn cut(&self, ways: &[Way], span: Duration) -> Result<String> {
+        let network = &self.fleet.network;
+        network.cut(ways);
+        sleep(SETTLE).await;
+        let before = network.traffic(ways);
+        sleep(span.saturating_sub(SETTLE)).await;
+        let came = until("bytes to be held by a cut", SHOWS_WITHIN, async || {
+            let held = network.traffic(ways).arrived - before.arrived;
+            if held > 0 { Ok(held) } else { Err("none came".to_owned()) }
+        });
+        let came = came.await;
+        let passed = network.traffic(ways).passed - before.passed;
+        network.mend(ways);
+        ensure!(passed == 0, "{passed} bytes passed a cut");
+        Ok(format!("{} bytes came in {span:?}, 0 passed", came?))
+    }
+
+    pub(super) async fn split(&self, rng: &mut Rng) -> Result<String> {
+        let node = self.any(rng);
+        let held = self.cut(&self.fleet.network.around(node), rng.span(300, 5000)).await?;
+        Ok(format!("node {}: {held}", node + 1))
+    }
+
+    pub(super) async fn split_leader(&self, rng: &mut Rng) -> Result<String> {
+        let (node, shard, term) = self.any_leader(rng).await?;
+        let (ways, span) = (self.fleet.network.around(node), rng.span(1500, 5000));
+        let elected = leader_above(&self.fleet, shard, term, ELECTED_WITHIN);
+        let (held, elected) = tokio::join!(self.cut(&ways, span), elected);
+        let (next, now) = elected.with_context(|| format!("shard {shard}, led by node {}", node + 1))?;
+        Ok(format!(
+            "node {}: {}; node {} leads shard {shard} in term {now} after {term}",
+            node + 1,
+            held?,
+            next + 1
+        ))
+    }
+
+    pub(super) async fn one_way(&self, rng: &mut Rng, out: bool) -> Result<String> {
+        let (node, network) = (self.any(rng), &self.fleet.network);
+        let (cut, open) = (network.from(node), network.to(node));
+        let (cut, open) = if out { (cut, open) } else { (open, cut) };
+        let before = network.traffic(&open).arrived;
+        let held = self.cut(&cut, rng.span(300, 5000)).await?;
+        let other = network.traffic(&open).arrived - before;
+        Ok(format!("node {}: {held}; {other} bytes the other way", node + 1))
+    }
+
+    pub(super) async fn ring(&self, rng: &mut Rng) -> Result<String> {
+        let nodes = self.fleet.len();
+        let forward = |from: usize, to: usize| (from + 1) % nodes == to;
+        let pairs = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to)));
+        let against = pairs.filter(|(from, to)| from != to && !forward(*from, *to));
+        let ways: Vec<Way> = against.map(|(from, to)| (Place::Node(from), Place::Node(to))).collect();
+        self.cut(&ways, rng.span(500, 4000)).await
+    }
+
+    pub(super) async fn flap(&self, rng: &mut Rng) -> Result<String> {
+        let (node, times) = (self.any(rng), 4 + rng.below(6));
+        let ways = self.fleet.network.around(node);
+        let mut last = String::new();
+        for _ in 0..times {
+            last = self.cut(&ways, rng.span(100, 600)).await?;
+            sleep(rng.span(50, 400)).await;
+        }
+        Ok(format!("node {}: {times} cuts, of the last {last}", node + 1))
+    }
+
+    pub(super) async fn client_cut(&self, rng: &mut Rng) -> Result<String> {
+        let (node, which) = (self.any(rng), rng.below(3));
+        let [to, from] = Network::clients_of(node);
+        let ways = match which {
+            0 => vec![to],
+            1 => vec![from],
+            _ => vec![to, from],
+        };
+        let held = self.cut(&ways, rng.span(300, 4000)).await?;
+        Ok(format!("clients and node {}, {} of 2 ways: {held}", node + 1, ways.len()))
+    }
+
+    pub(super) async fn delay(&self, rng: &mut Rng) -> Result<String> {
+        let (node, network, by) = (self.any(rng), &self.fleet.network, rng.span(10, 150));
+        let ways = network.around(node);
+        let before = network.traffic(&ways).delayed;
+        network.change(&ways, |rule| rule.delay += by);
+        sleep(rng.span(500, 5000)).await;
+        network.change(&ways, |rule| rule.delay = rule.delay.saturating_sub(by));
+        let delayed = network.traffic(&ways).delayed - before;
+        ensure!(delayed > 0, "no byte was delayed");
+        Ok(format!("{delayed} bytes around node {} came {by:?} later", node + 1))
+    }
+
+    pub(super) async fn loss(&self, rng: &mut Rng) -> Result<String> {
+        let (node, network) = (self.any(rng), &self.fleet.network);
+        let made = || network.links_of(node).map(|link| link.counts().connections()).sum::<u64>();
+        let (before, mut broken) = (made(), 0);
+        for _ in 0..3 + rng.below(8) {
+            for link in network.links_of(node) {
+                if rng.coin() {
+                    broken += link.reset();
+                }
+            }
+            sleep(rng.span(50, 500)).await;
+        }
+        let again = until("connections to be made again", SHOWS_WITHIN, async || {
+            let again = made() - before;
+            if broken > 0 && again > 0 { Ok(again) } else { Err(format!("{broken} broken, {again} made")) }
+        });
+        Ok(format!("node {}: {broken} connections reset, {} made", node + 1, again.await?))
+    }
+
+    pub(super) async fn slow_link(&self, rng: &mut Rng) -> Result<String> {
+        let (node, network) = (self.any(rng), &self.fleet.network);
+        let (ways, rate) = (network.around(node), 20_000 + rng.below(180_000));
+        let before = network.traffic(&ways).slowed;
+        network.change(&ways, |rule| rule.bytes_per_second = rate);
+        sleep(rng.span(500, 5000)).await;
+        network.change(&ways, |rule| rule.bytes_per_second = 0);
+        let slowed = network.traffic(&ways).slowed - before;
+        ensure!(slowed > 0, "no byte was slowed down");
+        Ok(format!("{slowed} bytes around node {} at {rate} a second", node + 1))
+    }
+
+    pub(super) async fn half_open(&self, rng: &mut Rng) -> Result<String> {
+        let (node, network) = (self.any(rng), &self.fleet.network);
+        let _seat = self.fleet.seats[node].lock().await;
+        let ways = network.from(node);
+        let before = network.traffic(&ways).swallowed;
+        network.change(&ways, |rule| rule.swallows_close = true);
+        let killed = self.fleet.kill(node);
+        let untold = until("ends that are not told", SHOWS_WITHIN, async || {
+            let untold = network.traffic(&ways).swallowed - before;
+            if untold > 0 { Ok(untold) } else { Err("none".to_owned()) }
+        });
+        let untold = untold.await;
+        sleep(rng.span(200, 3000)).await;
+        let back = self.back(node).await;
+        network.change(&ways, |rule| rule.swallows_close = false);
+        back?;
+        Ok(format!("{}; {} ends were not told", killed?, untold?))
+    }
+
+    pub(super) async fn late(&self, rng: &mut Rng) -> Result<String> {
+        let from = self.any(rng);
+        let to = self.fleet.network.others(from).nth(rng.index(self.fleet.len() - 1)).context("no other")?;
+        self.deliver_late(Place::Node(from), to, rng).await
+    }
+
+    pub(super) async fn late_client(&self, rng: &mut Rng) -> Result<String> {
+        let to = self.any(rng);
+        self.deliver_late(Place::Clients, to, rng).await
+    }
+
+    /// A link may be down at the time because of another fault: it is tried a few times.
+    async fn deliver_late(&self, from: Place, to: usize, rng: &mut Rng) -> Result<String> {
+        let link = self.fleet.network.link(from, to);
+        for _ in 0..20 {
+            let (bytes, replaced) = link.deliver_late(rng.span(100, 600), Duration::from_secs(3)).await;
+            if bytes > 0 && replaced {
+                return Ok(format!("{bytes} bytes from {from:?} reached node {} late", to + 1));
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        anyhow::bail!("no byte from {from:?} reached node {} late", to + 1)
+    }
+
+    pub(super) async fn duplicate(&self, rng: &mut Rng) -> Result<String> {
+        let (node, network) = (self.any(rng), &self.fleet.network);
+        let repeated = || network.links_of(node).map(|link| link.counts().repeated()).sum::<u64>();
+        let before = repeated();
+        for link in network.links_of(node) {
+            link.repeat(true);
+            let _others_are_repeated_later = link.reset();
+        }
+        sleep(rng.span(1000, 5000)).await;
+        let twice = until("messages to arrive twice", SHOWS_WITHIN, async || match repeated() - before {
+            twice if twice > 10 => Ok(twice),
+            twice => Err(format!("{twice} did")),
+        });
+        let twice = twice.await;
+        for link in network.links_of(node) {
+            link.repeat(false);
+            let _others_were_not_repeated = link.reset();
+        }
+        Ok(format!("{} messages around node {} arrived twice", twice?, node + 1))
+    }
+}

@@ -1,0 +1,144 @@
+//! What a run comes to: a row for each kind of fault, and everything that went wrong.
+
+use super::kind::Kind;
+use super::plan::Planned;
+use super::watch::Probe;
+use comfy_table::{CellAlignment, Table, presets};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A fault that was done, or was to be.
+#[derive(Debug)]
+pub struct Done {
+    /// As planned.
+    pub planned: Planned,
+    /// When it began and when it was over.
+    pub span: (Instant, Instant),
+    /// What proves it, or why nothing does.
+    pub proof: Result<String, String>,
+    /// How long after its end every shard had served again, other faults' time left out; none where one never did.
+    pub served_after: Option<Duration>,
+}
+
+/// A run.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Every fault.
+    pub done: Vec<Done>,
+    /// Operations of the history, each of them checked.
+    pub operations: u64,
+    /// Reads of the final scan.
+    pub read_back: u64,
+    /// What the checker says.
+    pub verdict: String,
+    /// Replicas whose digests were compared.
+    pub compared: usize,
+    /// What went wrong; a run without is good.
+    pub wrong: Vec<String>,
+}
+
+impl Report {
+    /// Finds out how long each fault was felt.
+    pub fn measure(&mut self, probe: &Probe) {
+        let spans: Vec<(Instant, Instant)> = self.done.iter().map(|done| done.span).collect();
+        for done in &mut self.done {
+            let ended = done.span.1;
+            done.served_after = probe.all_served_since(ended).map(|served| quiet(&spans, ended, served));
+        }
+    }
+
+    /// The table of the matrix.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_MARKDOWN);
+        table.set_header(["fault", "planned", "proved", "recovered", "worst time to serve again"]);
+        let mut rows: BTreeMap<Kind, Vec<&Done>> = BTreeMap::new();
+        for done in &self.done {
+            rows.entry(done.planned.kind).or_default().push(done);
+        }
+        for (kind, all) in rows {
+            let proved = all.iter().filter(|done| done.proof.is_ok()).count();
+            let times: Vec<Duration> = all.iter().filter_map(|done| done.served_after).collect();
+            let worst =
+                times.iter().max().map_or_else(String::new, |worst| format!("{:.2} s", worst.as_secs_f64()));
+            table.add_row([
+                kind.name().to_owned(),
+                all.len().to_string(),
+                proved.to_string(),
+                times.len().to_string(),
+                worst,
+            ]);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table.to_string()
+    }
+
+    /// Everything, for a person.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = self.table();
+        let proved = self.done.iter().filter(|done| done.proof.is_ok()).count();
+        let _infallible = write!(
+            text,
+            "\n{} faults, {proved} proved. {} operations checked, {} reads in the final scan, {} replicas \
+             compared.\n{}",
+            self.done.len(),
+            self.operations,
+            self.read_back,
+            self.compared,
+            self.verdict
+        );
+        for wrong in &self.wrong {
+            let _infallible = writeln!(text, "WRONG: {wrong}");
+        }
+        text
+    }
+
+    /// One line for each fault, as it was done.
+    #[must_use]
+    pub fn lines(&self, began: Instant) -> String {
+        let mut text = String::new();
+        for done in &self.done {
+            let at = |at: Instant| at.saturating_duration_since(began).as_secs_f64();
+            let (name, proof) = (done.planned.kind.name(), done.proof.as_ref());
+            let proof = proof.map_or_else(|why| format!("NOT PROVED: {why}"), Clone::clone);
+            let (from, to) = (at(done.span.0), at(done.span.1));
+            let _infallible = writeln!(text, "{from:8.2} to {to:8.2}  {name}  {proof}");
+        }
+        text
+    }
+}
+
+/// The time between two moments in which no fault was under way.
+fn quiet(spans: &[(Instant, Instant)], from: Instant, to: Instant) -> Duration {
+    let mut covering: Vec<(Instant, Instant)> =
+        spans.iter().filter(|(begin, end)| *begin < to && *end > from).copied().collect();
+    covering.sort();
+    let (mut at, mut quiet) = (from, Duration::ZERO);
+    for (begin, end) in covering {
+        quiet += begin.saturating_duration_since(at);
+        at = at.max(end);
+    }
+    quiet + to.saturating_duration_since(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_under_other_faults_is_not_counted() {
+        let start = Instant::now();
+        let at = |s: u64| start + Duration::from_secs(s);
+        let spans = [(at(0), at(10)), (at(12), at(14)), (at(13), at(20)), (at(30), at(40))];
+        assert_eq!(quiet(&spans, at(10), at(11)), Duration::from_secs(1));
+        assert_eq!(quiet(&spans, at(10), at(21)), Duration::from_secs(3));
+        assert_eq!(quiet(&spans, at(10), at(15)), Duration::from_secs(2));
+        assert_eq!(quiet(&spans, at(50), at(55)), Duration::from_secs(5));
+    }
+}
