@@ -5,6 +5,8 @@
 //! must not: so the table of what each tier can see is exact. `rule` of a bad case names the scanners'
 //! rule. The lines are explained in `story.rs`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
+
 mod story;
 
 use hapax_checker::{Options, Tier, check};
