@@ -9,7 +9,7 @@
 use crate::cluster::TestCluster;
 use crate::leaders::spread;
 use crate::ledger::{Ledger, replicas_agree};
-use crate::power::dice::Dice;
+use crate::rng::Rng;
 use crate::spec::{Spec, name};
 use crate::wait::until;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -104,7 +104,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     for shard in 0..SHARDS {
         running.spawn(probe(shard, client.clone(), Arc::clone(&probes)));
     }
-    let (mut report, mut dice) = (Report::default(), Dice::new(options.seed));
+    let (mut report, mut dice) = (Report::default(), Rng::new(options.seed));
     for number in 0..options.samples {
         let sample = kill(&mut cluster, &probes, &mut dice).await;
         let sample = sample.with_context(|| format!("kill {}", number + 1))?;
@@ -129,7 +129,7 @@ pub async fn run(options: &Options) -> Result<Report> {
 }
 
 /// Kills a node, and waits for its shards and then for itself.
-async fn kill(cluster: &mut TestCluster, probes: &Probes, dice: &mut Dice) -> Result<Vec<Duration>> {
+async fn kill(cluster: &mut TestCluster, probes: &Probes, dice: &mut Rng) -> Result<Vec<Duration>> {
     // A client of its own: what it asks for must not warm the connections that are measured.
     let watcher = cluster.client().await?;
     let leads = spread(&watcher, usize::try_from(SHARDS)?).await?;

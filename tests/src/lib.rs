@@ -18,6 +18,7 @@ pub mod ports;
 pub mod power;
 pub mod process;
 pub mod raw;
+pub mod rng;
 pub mod seeded;
 pub mod spec;
 pub mod wait;

@@ -12,7 +12,6 @@ pub mod network;
 pub mod plan;
 pub mod proxy;
 pub mod report;
-pub mod rng;
 pub mod run;
 pub mod watch;
 

@@ -1,7 +1,7 @@
 //! The schedule: which fault when, from the seed alone.
 
 use super::kind::{Kind, Mix};
-use super::rng::Rng;
+use crate::rng::Rng;
 use std::time::Duration;
 
 /// A fault to be.

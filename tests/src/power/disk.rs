@@ -5,7 +5,7 @@
 //! one moment under the caller's lock: no flush succeeds afterwards. Of the pages written since the
 //! last flush each is kept, dropped, or torn between two sectors, as the dice fall.
 
-use super::dice::Dice;
+use crate::rng::Rng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -155,7 +155,7 @@ impl LazyDisk {
     }
 
     /// Ends the power, and gives the disk as the next start finds it.
-    pub fn cut(&mut self, loss: Loss, dice: &mut Dice) -> (Self, Taken) {
+    pub fn cut(&mut self, loss: Loss, dice: &mut Rng) -> (Self, Taken) {
         self.has_power = false;
         let mut next =
             Self { before: BTreeMap::new(), has_power: true, writes: 0, flushes: 0, ..self.clone() };
@@ -184,7 +184,7 @@ impl LazyDisk {
 }
 
 /// Puts the old bytes back from a sector on.
-fn tear(page: &mut Page, before: &Page, dice: &mut Dice) {
+fn tear(page: &mut Page, before: &Page, dice: &mut Rng) {
     let whole = dice.index(PAGE / SECTOR - 1) + 1;
     let old = before.as_deref().copied().unwrap_or([0; PAGE]);
     let page = Arc::make_mut(page.get_or_insert_with(|| Arc::new([0; PAGE])));
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_cut_drops_what_no_flush_followed_and_nothing_else() {
-        let (mut disk, mut dice) = (disk(), Dice::new(1));
+        let (mut disk, mut dice) = (disk(), Rng::new(1));
         disk.write(0, b"kept").unwrap();
         disk.flush().unwrap();
         disk.write(PAGE, b"lost").unwrap();
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_cut_may_also_keep_all_or_tear_a_page_between_sectors() {
-        let mut dice = Dice::new(2);
+        let mut dice = Rng::new(2);
         let written = || {
             let mut disk = disk();
             disk.write(0, &[9; PAGE]).unwrap();
@@ -247,8 +247,8 @@ mod tests {
         let mut disk = disk().obeying_every(2);
         disk.write(0, b"lost").unwrap();
         disk.flush().unwrap();
-        assert_eq!(disk.clone().cut(Loss::All, &mut Dice::new(3)).0.read(0, 4), [7; 4]);
+        assert_eq!(disk.clone().cut(Loss::All, &mut Rng::new(3)).0.read(0, 4), [7; 4]);
         disk.flush().unwrap();
-        assert_eq!(disk.cut(Loss::All, &mut Dice::new(3)).0.read(0, 4), b"lost");
+        assert_eq!(disk.cut(Loss::All, &mut Rng::new(3)).0.read(0, 4), b"lost");
     }
 }

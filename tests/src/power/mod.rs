@@ -6,7 +6,6 @@
 //! before it is kept, none returns after it. So whatever any caller was ever told was made durable
 //! must be there afterwards, without a window in which one could not know.
 
-pub mod dice;
 pub mod disk;
 pub mod run;
 pub mod shelf;

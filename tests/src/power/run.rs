@@ -1,12 +1,12 @@
 //! The run: load, cut, start again on what is left, read everything back, and again.
 
-use super::dice::Dice;
 use super::disk::{LazyDisk, Loss, Taken};
 use super::shelf::Shelf;
 use super::volume::{Lag, Volume, lag};
 use crate::cluster::TestCluster;
 use crate::ledger::{Ledger, replicas_agree};
 use crate::load::{Caller, Load, Progress};
+use crate::rng::Rng;
 use crate::spec::Spec;
 use crate::wait::until;
 use anyhow::{Context as _, Result, ensure};
@@ -108,7 +108,7 @@ pub async fn run(options: &Options) -> Result<Report> {
 /// A cluster over its disks.
 struct Scene {
     cluster: TestCluster,
-    dice: Dice,
+    dice: Rng,
     /// One a node: its disk's number on the shelf, and the file system over it.
     volumes: Vec<(u64, Volume)>,
     shelf: Shelf,
@@ -125,7 +125,7 @@ impl Scene {
         let shelf = Shelf::mount(&cluster.path("shelf"))?;
         let fresh = LazyDisk::new(&Volume::format(DISK_MIB, &cluster.path(""))?);
         let fresh = fresh.obeying_every(if options.disks_lie { LIES } else { 1 });
-        let (volumes, dice) = (Vec::new(), Dice::new(options.seed));
+        let (volumes, dice) = (Vec::new(), Rng::new(options.seed));
         let mut scene = Self { cluster, dice, volumes, shelf, generation: 0, left: Vec::new() };
         scene.volumes = scene.insert(vec![fresh; 3])?;
         scene.start().await?;

@@ -5,8 +5,8 @@
 //! each write and each flush of the file system above in their order. A flush that comes after the
 //! end of the power fails, and so does a write; reads go on.
 
-use super::dice::Dice;
 use super::disk::{LazyDisk, Loss, Taken};
+use crate::rng::Rng;
 use anyhow::{Context as _, Result};
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
@@ -71,7 +71,7 @@ impl Shelf {
     }
 
     /// Cuts the power of these disks at one moment; gives each as the next start finds it.
-    pub fn cut(&self, which: &[u64], loss: Loss, dice: &mut Dice) -> Vec<(LazyDisk, Taken)> {
+    pub fn cut(&self, which: &[u64], loss: Loss, dice: &mut Rng) -> Vec<(LazyDisk, Taken)> {
         let mut disks = self.disks.lock();
         which.iter().filter_map(|disk| Some(disks.get_mut(disk)?.cut(loss, dice))).collect()
     }

@@ -137,7 +137,8 @@ impl Default for StorageSection {
 pub struct TimingSection {
     /// Between two heartbeats of a leader, ms.
     pub heartbeat_ms: u64,
-    /// A follower waits at least so long without one before it stands for election, ms.
+    /// The shortest timeout of an election, ms. A follower waits for the longest, which is the leader's lease, and one
+    /// drawn between the two before it stands.
     pub election_min_ms: u64,
     /// And at most so long, ms.
     pub election_max_ms: u64,

@@ -3,8 +3,8 @@
 
 use super::Field;
 use crate::chaos::network::Place;
-use crate::chaos::rng::Rng;
 use crate::raw::{Raw, call, hello};
+use crate::rng::Rng;
 use anyhow::{Context as _, Result, ensure};
 use hapax_client::{
     Address, Ask, ClaimReply, ClaimRequest, Client, ClientConfig, CompleteReply, Error, Metadata, Nonce,

@@ -2,8 +2,8 @@
 //! No node is killed together with all others meanwhile, since after such a cold start a jump is allowed.
 
 use super::Field;
-use crate::chaos::rng::Rng;
 use crate::inject::Clock;
+use crate::rng::Rng;
 use crate::wait::until;
 use anyhow::Result;
 use std::time::Duration;

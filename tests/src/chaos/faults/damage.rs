@@ -2,7 +2,7 @@
 
 use super::Field;
 use crate::chaos::fleet::Fleet;
-use crate::chaos::rng::Rng;
+use crate::rng::Rng;
 use crate::wait::until;
 use anyhow::{Context as _, Result, ensure};
 use std::fs::{self, File};

@@ -1,8 +1,8 @@
 //! Disks that are full, slow, stalled or broken.
 
 use super::Field;
-use crate::chaos::rng::Rng;
 use crate::inject::{Counts, Disk};
+use crate::rng::Rng;
 use crate::wait::until;
 use anyhow::{Result, ensure};
 use std::time::Duration;

@@ -12,8 +12,8 @@ pub use damage::damage_logs;
 
 use super::fleet::Fleet;
 use super::kind::Kind;
-use super::rng::Rng;
 use super::watch::{self, Probe};
+use crate::rng::Rng;
 use crate::workload::{Recorder, Workload};
 use anyhow::{Context as _, Result};
 use std::sync::Arc;

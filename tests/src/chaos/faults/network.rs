@@ -2,8 +2,8 @@
 
 use super::{ELECTED_WITHIN, Field};
 use crate::chaos::network::{Network, Place, Way};
-use crate::chaos::rng::Rng;
 use crate::chaos::watch::leader_above;
+use crate::rng::Rng;
 use crate::wait::until;
 use anyhow::{Context as _, Result, ensure};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Processes killed, frozen and restarted.
 
 use super::{ELECTED_WITHIN, Field};
-use crate::chaos::rng::Rng;
 use crate::chaos::watch::leader_above;
+use crate::rng::Rng;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use tokio::time::sleep;

@@ -1,7 +1,7 @@
 //! Followers that the log no longer reaches.
 
 use super::Field;
-use crate::chaos::rng::Rng;
+use crate::rng::Rng;
 use crate::wait::until;
 use anyhow::{Context as _, Result};
 use std::time::Duration;

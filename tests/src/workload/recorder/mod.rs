@@ -10,9 +10,7 @@ use hapax_checker::history::{self as to, Fault, History, Name, Operation, Phase}
 use hapax_core::{Address, Answer, Ask, Fingerprint, Reply, Request, StateKind};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -232,16 +230,4 @@ impl Recorder {
             Kept::File(file) => file.end().map(|_| None),
         }
     }
-}
-
-/// Writes a history that was kept in memory, for whoever looks into what was found in it.
-///
-/// # Errors
-/// As the file has them.
-pub fn save(history: &History, path: &Path) -> io::Result<()> {
-    let mut writer = to::Writer::new(BufWriter::new(File::create(path)?), &history.header)?;
-    history.operations.iter().try_for_each(|operation| writer.operation(operation))?;
-    history.faults.iter().try_for_each(|fault| writer.fault(fault))?;
-    history.logs.iter().try_for_each(|log| writer.log(log))?;
-    writer.end().map(drop)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A small generator (splitmix64); good enough to choose faults, and the same on every machine.
+/// A small generator (splitmix64); good enough to choose faults and what a cut leaves, and the same on every machine.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
