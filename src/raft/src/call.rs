@@ -15,6 +15,9 @@ pub struct Call {
     pub id: u64,
     /// What is left until the caller stops waiting, ms, when it arrived.
     pub deadline_ms: u32,
+    /// Which frame it came in, of those submitted together. Calls of one frame on one address take
+    /// effect in its order, so those that go to one node are never taken apart.
+    pub frame: u64,
     /// The verb.
     pub request: Request,
 }

@@ -43,7 +43,7 @@ pub struct NodeConfig {
 pub struct Timing {
     /// How often a leader tells its followers that it lives.
     pub heartbeat_ms: u64,
-    /// The shortest silence after which a follower stands for election.
+    /// The shortest silence after which a follower stands for election; see [`crate::group::election`].
     pub election_min_ms: u64,
     /// The longest.
     pub election_max_ms: u64,

@@ -4,8 +4,9 @@
 //! call goes there, also once; then the client is told. A link that breaks with the call out leaves
 //! its outcome open, and the client is told that.
 //!
-//! Calls of one frame that go to the same node reach it in their order, over several messages too,
-//! since commands on one address take effect in it.
+//! Calls that go to the same node reach it in their order, over several messages too, and those of
+//! one frame in one message: commands on one address take effect in that order, and so a read in
+//! front of a command is answered by what was there before it.
 
 use crate::call::{Call, Caller};
 use crate::ids::NodeId;
@@ -18,10 +19,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// Calls in one message.
+/// Calls in one message, unless a single frame has more.
 const CALLS: usize = 256;
-/// Bytes of requests in one message.
+/// Bytes of requests in one message, unless a single frame has more. What a client may send in one
+/// frame fits one between nodes, by its bytes and also by the estimate of [`size_bytes`].
 const BYTES: usize = 4 << 20;
+const _: () = assert!(
+    hapax_wire::limits::CALLS * OVERHEAD + hapax_wire::limits::CLIENT_FRAME_BYTES
+        < hapax_wire::limits::PEER_FRAME_BYTES
+);
 
 /// One call that is out.
 struct Out {
@@ -39,16 +45,24 @@ pub(crate) fn forward(node: &Arc<Node>, to: NodeId, calls: Vec<Call>, caller: Ar
     let arrived = Instant::now();
     let mut out = HashMap::new();
     let mut bytes = 0;
-    for (place, call) in calls.into_iter().enumerate() {
-        let size = size_bytes(&call.request);
-        if out.len() == CALLS || (bytes + size > BYTES && !out.is_empty()) {
+    let mut calls = calls.into_iter().enumerate().peekable();
+    while let Some(first) = calls.next() {
+        let number = first.1.frame;
+        let mut frame = vec![first];
+        while let Some(next) = calls.next_if(|(_, call)| call.frame == number) {
+            frame.push(next);
+        }
+        let size: usize = frame.iter().map(|(_, call)| size_bytes(&call.request)).sum();
+        if !out.is_empty() && (out.len() + frame.len() > CALLS || bytes + size > BYTES) {
             start(node, to, std::mem::take(&mut out), &caller, bytes);
             bytes = 0;
         }
         bytes += size;
-        let deadline = arrived + Duration::from_millis(u64::from(call.deadline_ms));
-        let request = call.request;
-        out.insert(call.id, Out { place, request, deadline, redirected: false, cancelled: false });
+        for (place, call) in frame {
+            let deadline = arrived + Duration::from_millis(u64::from(call.deadline_ms));
+            let request = call.request;
+            out.insert(call.id, Out { place, request, deadline, redirected: false, cancelled: false });
+        }
     }
     start(node, to, out, &caller, bytes);
 }
@@ -212,6 +226,9 @@ fn refuse(caller: &Caller, out: HashMap<u64, Out>, refusal: &Refusal) {
     caller.deliver(out.into_keys().map(answer).collect());
 }
 
+/// What a request takes on the wire beside its payload, bytes; an estimate from above.
+const OVERHEAD: usize = 4096;
+
 /// An estimate from above of what a request takes on the wire.
 fn size_bytes(request: &Request) -> usize {
     use hapax_core::Ask;
@@ -223,5 +240,5 @@ fn size_bytes(request: &Request) -> usize {
         Ask::Renew(ask) => ask.checkpoint.as_ref().map_or(0, hapax_core::Blob::len),
         _ => 0,
     };
-    4096 + payload
+    OVERHEAD + payload
 }

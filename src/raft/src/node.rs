@@ -213,7 +213,17 @@ impl Node {
         };
         let wait_until = (wait_ms > 0).then(|| wait_until(arrived, deadline, wait_ms));
         let caller = Arc::clone(caller);
-        Some(Pending { caller, id: call.id, verb, arrived, deadline, wait_until, woken: false, work })
+        Some(Pending {
+            caller,
+            id: call.id,
+            verb,
+            arrived,
+            deadline,
+            wait_until,
+            woken: false,
+            followers: None,
+            work,
+        })
     }
 
     /// What this follower may say by itself: a completed record, to a caller that asked for a stale

@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod digests;
+pub mod election;
 pub mod lead;
 pub mod log_store;
 pub mod maintain;
@@ -12,6 +13,7 @@ pub mod snapshot;
 pub mod state_machine;
 
 use crate::context::{Context, Placement};
+use crate::group::election::Election;
 use crate::group::log_store::LogStore;
 use crate::group::open::OpenError;
 use crate::group::shard::Shard;
@@ -156,11 +158,9 @@ impl Group {
 /// openraft's settings. Snapshots and purging are ours; see [`maintain`].
 fn raft_config(context: &Context, shard: u32) -> Config {
     let timing = &context.config.timing;
-    Config {
+    Election::of(timing).set(Config {
         cluster_name: format!("shard-{shard}"),
         heartbeat_interval: timing.heartbeat_ms,
-        election_timeout_min: timing.election_min_ms,
-        election_timeout_max: timing.election_max_ms,
         install_snapshot_timeout: timing.snapshot_ms,
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
@@ -172,8 +172,7 @@ fn raft_config(context: &Context, shard: u32) -> Config {
         // like a torn write) must not take the leader down with it. In debug builds openraft's
         // assertion stands, so that tests find a log that loses what it synced.
         allow_log_reversion: Some(!cfg!(debug_assertions)),
-        quorum_loss_probe_interval: Some(timing.election_max_ms),
         backoff: "50ms".to_owned(),
         ..Config::default()
-    }
+    })
 }

@@ -307,7 +307,7 @@ fn take_forward(node: &Arc<Node>, rpc: u64, forward: Forward, replies: &Replies,
         }
         let share = share
             .into_iter()
-            .map(|call| Call { id: call.id, deadline_ms: call.deadline_ms, request: call.request })
+            .map(|call| Call { id: call.id, deadline_ms: call.deadline_ms, frame: 0, request: call.request })
             .collect();
         let sink = Box::new(ForwardSink { rpc, replies: replies.clone() });
         let caller = Caller::sharing(principal, sink, Arc::clone(&forwarded.open));

@@ -10,15 +10,16 @@ use crate::group::shard::Shard;
 use crate::serve::entry::{self, Sent};
 use crate::serve::in_flight::InFlight;
 use crate::serve::outbox::{Outbox, not_leader, too_slow};
-use crate::serve::pending::{Pending, Work};
+use crate::serve::pending::{Followers, Pending, Work};
 use hapax_core::quota::refuse_claim;
 use hapax_core::{Address, Answer, Command, ErrorCode, LeaderHint, LogTime, ReadAt, Refusal, Reply, Verb};
 use hapax_store::log::Log;
 use parking_lot::Mutex;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
@@ -93,6 +94,19 @@ impl DriverHandle {
     pub fn tick_then_read(&self, calls: Vec<Pending>) {
         self.queued.fetch_add(calls.len(), Ordering::Relaxed);
         let _gone_with_its_group = self.messages.send(Message::TickThenRead(calls));
+    }
+
+    /// Calls that stood behind a get of their frame go on; they were counted when they came. Hands them
+    /// back when the driver is gone.
+    #[must_use]
+    pub fn resume(&self, calls: Vec<Pending>) -> Vec<Pending> {
+        if calls.is_empty() {
+            return calls;
+        }
+        match self.messages.send(Message::Calls(calls)) {
+            Err(SendError(Message::Calls(calls))) => calls,
+            _ => Vec::new(),
+        }
     }
 
     /// Gets that were parked have gone on to the reader.
@@ -191,6 +205,10 @@ impl Driver {
                 self.drop_late();
             }
         }
+        messages.close();
+        while let Some(message) = messages.recv().await {
+            self.take(message);
+        }
         self.refuse_all();
     }
 
@@ -218,7 +236,7 @@ impl Driver {
         let repeated = repeated_addresses(&calls);
         let stamp = self.shard.stamp().unwrap_or_default();
         let mut reads = Vec::new();
-        for call in calls {
+        for call in self.line_up(calls, &repeated) {
             let must_follow = call.address().is_some_and(|address| repeated.contains(address))
                 || call.address().is_some_and(|address| self.in_flight.lock().contains(address));
             match &call.work {
@@ -234,6 +252,34 @@ impl Driver {
             }
         }
         self.read(reads);
+    }
+
+    /// Takes what stands behind a get of its frame on its address out of the line, to go on when that
+    /// get is answered: the get is read, and nothing else keeps a command from being applied first.
+    fn line_up(&self, calls: Vec<Pending>, repeated: &HashSet<Address>) -> Vec<Pending> {
+        if repeated.is_empty() {
+            return calls;
+        }
+        let mut line: Vec<Pending> = Vec::with_capacity(calls.len());
+        let mut gets: HashMap<Address, usize> = HashMap::new();
+        for call in calls {
+            let address = call.address().filter(|address| repeated.contains(*address)).cloned();
+            let place = address.as_ref().and_then(|address| gets.get(address)).copied();
+            let is_get = matches!(call.work, Work::Get { .. });
+            match (address, place.and_then(|place| line.get_mut(place))) {
+                (Some(_), Some(get)) if !is_get || get.followers.is_some() => {
+                    let none = || Followers::new(Arc::clone(&self.shard), self.handle.clone());
+                    get.followers.get_or_insert_with(none).push(call);
+                }
+                // Gets that stand together are read together.
+                (Some(address), _) if is_get => {
+                    gets.insert(address, line.len());
+                    line.push(call);
+                }
+                _ => line.push(call),
+            }
+        }
+        line
     }
 
     /// Whether applied state suggests that no entry is needed. Only a guess: the reader decides.

@@ -1,6 +1,9 @@
 //! A call that has not been answered yet.
 
 use crate::call::Caller;
+use crate::group::shard::Shard;
+use crate::serve::driver::DriverHandle;
+use crate::serve::reader::refuse_torn_down;
 use hapax_core::quota::QuotaLimits;
 use hapax_core::request::ListAsk;
 use hapax_core::{Address, Command, Fingerprint};
@@ -46,8 +49,39 @@ pub struct Pending {
     pub wait_until: Option<Instant>,
     /// It was held and woken: of several such claims on an open record only the oldest goes on.
     pub woken: bool,
+    /// Calls of its frame that must not be looked at before it is answered.
+    pub followers: Option<Followers>,
     /// What to do.
     pub work: Work,
+}
+
+/// Calls of one frame on one address that stand behind a get: what they do, the get must not see.
+/// They go on to the driver once the get is answered, held or refused, in whichever way it ends,
+/// which is why dropping this is what sends them on.
+pub struct Followers {
+    calls: Vec<Pending>,
+    shard: Arc<Shard>,
+    driver: DriverHandle,
+}
+
+impl Followers {
+    /// Nobody yet, in a shard's queue.
+    #[must_use]
+    pub fn new(shard: Arc<Shard>, driver: DriverHandle) -> Self {
+        Self { calls: Vec::new(), shard, driver }
+    }
+
+    /// One more, behind those before.
+    pub fn push(&mut self, call: Pending) {
+        self.calls.push(call);
+    }
+}
+
+impl Drop for Followers {
+    fn drop(&mut self) {
+        let left = self.driver.resume(std::mem::take(&mut self.calls));
+        refuse_torn_down(&self.shard, left);
+    }
 }
 
 impl Pending {

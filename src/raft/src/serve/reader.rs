@@ -248,9 +248,11 @@ impl Reader {
         &self,
         applied: &mut crate::group::shard::AppliedState,
         outbox: &mut Outbox<'_>,
-        call: Pending,
+        mut call: Pending,
         lapses_at: LogTime,
     ) {
+        // What it waits for may be what they do.
+        call.followers = None;
         let (Some(address), Some(wait_until)) = (call.address().cloned(), call.wait_until) else { return };
         if !call.is_wanted() {
             return outbox.refuse(call, gave_up());
@@ -298,6 +300,9 @@ enum Confirm {
 
 /// Refuses calls whose group has been torn down before they were proposed.
 pub fn refuse_torn_down(shard: &Shard, calls: Vec<Pending>) {
+    if calls.is_empty() {
+        return;
+    }
     let mut outbox = Outbox::new(shard.shard, &*shard.observer);
     for call in calls {
         outbox.refuse(call, Refusal::definite(ErrorCode::Unavailable, "the replica is stopping"));

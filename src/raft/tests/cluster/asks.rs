@@ -65,7 +65,7 @@ impl Connection {
             };
             self.waiting.lock().insert(id, sender);
             receivers.push((id, receiver));
-            calls.push(Call { id, deadline_ms, request: Request { not_after: None, ask } });
+            calls.push(Call { id, deadline_ms, frame: 0, request: Request { not_after: None, ask } });
         }
         node.enter(|node| node.submit(calls, &self.caller));
         receivers

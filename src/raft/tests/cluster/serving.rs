@@ -44,6 +44,55 @@ async fn commands_of_one_frame_on_one_address_take_effect_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_get_in_front_of_a_command_of_its_frame_sees_nothing_of_it() {
+    let cluster = Cluster::form_with(Setup { shards: 1, ..Setup::of(3) }).await;
+    let state_of = |answer: &hapax_core::Answer| match &answer.reply {
+        Reply::State(view) => (view.state, view.attempt),
+        other => panic!("{other:?}"),
+    };
+    // At the leader, and passed on to it in a frame larger than two messages together.
+    for node in 0..3 {
+        let keys: Vec<String> = (0..200).map(|n| format!("by-{node}-{n}")).collect();
+        let one_key = |key: &String| {
+            let asks = [get(key, 0), get(key, 0), claim(key, 1, 0), get(key, 0), claim(key, 2, 0)];
+            asks.into_iter().collect::<Vec<_>>()
+        };
+        let answers = ask_all(cluster.node(node), keys.iter().flat_map(one_key).collect(), 30_000).await;
+        for (key, told) in keys.iter().zip(answers.chunks(5)) {
+            assert_eq!(state_of(&told[0]), (StateKind::Absent, 0), "{key}");
+            assert_eq!(state_of(&told[1]), (StateKind::Absent, 0), "{key}");
+            token_of(&told[2]);
+            assert_eq!(state_of(&told[3]), (StateKind::Claimed, 1), "{key}");
+            assert!(matches!(told[4].reply, Reply::InFlight(_)), "{key}: {:?}", told[4]);
+        }
+    }
+    // While the lead is being confirmed for others, a get waits for the next time.
+    let leader = cluster.node(cluster.leader_of(0).unwrap());
+    for n in 0..200 {
+        let key = format!("beside-{n}");
+        let (_, told) = tokio::join!(
+            ask_all(leader, vec![get("other", 0)], 30_000),
+            ask_all(leader, vec![get(&key, 0), claim(&key, 1, 0)], 30_000)
+        );
+        assert_eq!(state_of(&told[0]), (StateKind::Absent, 0), "{key}");
+        token_of(&told[1]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_get_that_waits_does_not_hold_up_the_command_behind_it() {
+    let cluster = Cluster::form_with(Setup { shards: 1, ..Setup::of(1) }).await;
+    let token = token_of(&cluster.ask(0, claim("k", 1, 0)).await);
+    let asks = vec![get("k", 20_000), complete("k", token, "done")];
+    let answers = ask_all(cluster.node(0), asks, 30_000).await;
+    assert!(matches!(answers[1].reply, Reply::Completed(_)), "{:?}", answers[1]);
+    match &answers[0].reply {
+        Reply::State(view) => assert_eq!(view.state, StateKind::Completed),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_an_idle_shard_shows_what_has_lapsed_and_nothing_later_than_its_label() {
     let cluster = Cluster::form_with(Setup { shards: 1, ..Setup::of(1) }).await;
     let Ask::Claim(short) = claim("k", 1, 0) else { panic!("no claim") };

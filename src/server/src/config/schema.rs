@@ -137,10 +137,10 @@ impl Default for StorageSection {
 pub struct TimingSection {
     /// Between two heartbeats of a leader, ms.
     pub heartbeat_ms: u64,
-    /// The shortest timeout of an election, ms. A follower waits for the longest, which is the leader's lease, and one
-    /// drawn between the two before it stands.
+    /// A follower that hears nothing from its leader stands for election at the earliest after so long, ms;
+    /// not before half of the longest and one heartbeat.
     pub election_min_ms: u64,
-    /// And at most so long, ms.
+    /// And at the latest after so long, ms.
     pub election_max_ms: u64,
     /// How long a stopping node has to hand its leaderships over and drain, ms.
     pub shutdown_ms: u64,

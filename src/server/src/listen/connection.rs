@@ -162,13 +162,19 @@ impl<S: Service> Reader<'_, S> {
         for malformed in frame.malformed {
             self.refuse(malformed.id, malformed.refusal);
         }
+        let number = calls.last().map_or(0, |last| last.frame + 1);
         for call in frame.calls {
             if self.outbox.in_flight() + calls.len() >= self.shared.settings.calls_per_connection {
                 let text = "too many calls in flight on this connection";
                 self.refuse(call.id, Refusal::definite(ErrorCode::Overloaded, text));
                 continue;
             }
-            calls.push(Call { id: call.id, deadline_ms: call.deadline_ms, request: call.request });
+            calls.push(Call {
+                id: call.id,
+                deadline_ms: call.deadline_ms,
+                frame: number,
+                request: call.request,
+            });
         }
     }
 
