@@ -5,7 +5,8 @@
 //! are the model's, at real time: a lease, a retention or a memory may end only where its duration
 //! allows under the clock bounds of the run, in one state or in both. An operation without an answer
 //! stays possible to the end. States that are the same are looked at once; operations that leave a
-//! state as it is take effect as soon as they can, which loses nothing and keeps the search small.
+//! state as it is take effect as soon as they can without holding up another one, which loses nothing
+//! and keeps the search small.
 //! A search that grows over its bound is "unknown", which fails the run.
 
 use crate::history::Call;
@@ -61,6 +62,7 @@ pub(crate) fn check(index: &Index<'_>, report: &mut Report) {
             pending: (0..SLOTS).map(|_| None).collect(),
             used: 0,
             steps: Vec::new(),
+            order: Vec::new(),
         };
         search.run(group, report);
     }
@@ -81,6 +83,8 @@ struct Search<'h> {
     /// No slot from here on was ever used.
     used: usize,
     steps: Vec<(Cell<'h>, Instant)>,
+    /// From when on each pending operation may take effect.
+    order: Vec<(u64, usize)>,
 }
 
 /// Whether a touch takes part: a definite error had no effect, a read without an answer says nothing,
@@ -174,22 +178,35 @@ impl<'h> Search<'h> {
         Some(next)
     }
 
-    /// Lets every answered operation take effect that leaves the state as it is.
+    /// Lets answered operations take effect that leave the state as it is, the earliest first: up to
+    /// one whose turn would push another one, which could take effect here, to a later moment.
     fn take_what_changes_nothing(&mut self, mut state: Possible<'h>, moment: u64) -> Possible<'h> {
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
         for slot in 0..self.used {
             let Some(pending) = self.pending[slot] else { continue };
-            if state.done.has(slot) || pending.event.reply.is_none() || self.waits_for_batch(&state, slot) {
-                continue;
-            }
-            let from = state.at_us.max(pending.operation.invoke_us);
-            self.steps.clear();
-            self.model.step(&state.cell, &pending.event, Instant::between(from, moment), &mut self.steps);
-            let moved = self.strict && from != state.at_us;
-            let same = |(cell, now): &(Cell<'h>, Instant)| *cell == state.cell && now.lo == from;
-            if !moved && self.steps.iter().any(same) {
-                state = Possible { done: state.done.with(slot), at_us: from, ..state };
+            if !state.done.has(slot) && !self.waits_for_batch(&state, slot) {
+                order.push((state.at_us.max(pending.operation.invoke_us), slot));
             }
         }
+        order.sort_unstable();
+        let mut held_up = u64::MAX;
+        for (from, slot) in &order {
+            let Some(pending) = self.pending[*slot] else { continue };
+            if *from > held_up {
+                break;
+            }
+            self.steps.clear();
+            self.model.step(&state.cell, &pending.event, Instant::between(*from, moment), &mut self.steps);
+            let moved = self.strict && *from != state.at_us;
+            let same = |(cell, now): &(Cell<'h>, Instant)| *cell == state.cell && now.lo == *from;
+            if pending.event.reply.is_some() && !moved && self.steps.iter().any(same) {
+                state = Possible { done: state.done.with(*slot), at_us: *from, ..state };
+            } else if !self.steps.is_empty() {
+                held_up = held_up.min(*from);
+            }
+        }
+        self.order = order;
         state
     }
 

@@ -1,7 +1,7 @@
 //! A history sorted by address, once for all tiers.
 
 use crate::history::{Call, History, Name, Operation, Policy, Reply, StateKind, View};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One thing that happened to an address.
 #[derive(Clone, Copy, Debug)]
@@ -63,9 +63,7 @@ impl<'h> Index<'h> {
                 }
             }
         }
-        for operation in &history.operations {
-            add_missing_rows(operation, &mut groups);
-        }
+        add_missing_rows(history, &mut groups);
         for group in &mut groups {
             group.touches.sort_by_key(|touch| (touch.operation.invoke_us, touch.operation.id));
         }
@@ -86,19 +84,28 @@ impl<'h> Index<'h> {
 
 /// A listing that began at the beginning, came to the end and left out no state says of every address
 /// of its range that it does not name: there is nothing.
-fn add_missing_rows<'h>(operation: &'h Operation, groups: &mut [Group<'h>]) {
-    let (Call::List(list), Reply::Page { rows, next: None }) = (&operation.call, &operation.reply) else {
-        return;
-    };
-    if list.after.is_some() || list.state.is_some() {
-        return;
+fn add_missing_rows<'h>(history: &'h History, groups: &mut [Group<'h>]) {
+    let mut ranges: HashMap<(u32, &str), Vec<usize>> = HashMap::new();
+    for (number, group) in groups.iter().enumerate() {
+        if let Some(shard) = group.shard {
+            let tenant = group.address.as_str().split('|').next().unwrap_or_default();
+            ranges.entry((shard, tenant)).or_default().push(number);
+        }
     }
-    for group in groups.iter_mut().filter(|group| group.shard == Some(list.shard)) {
-        let mut parts = group.address.as_str().split('|');
-        let in_range = parts.next() == Some(list.tenant.as_str())
-            && list.operation.as_ref().is_none_or(|operation| parts.next() == Some(operation.as_str()));
-        if in_range && !rows.iter().any(|row| row.address == *group.address) {
-            group.touches.push(Touch { operation, row: Some(&ABSENT) });
+    for operation in &history.operations {
+        let (Call::List(list), Reply::Page { rows, next: None }) = (&operation.call, &operation.reply) else {
+            continue;
+        };
+        if list.after.is_some() || list.state.is_some() {
+            continue;
+        }
+        let named: HashSet<&Name> = rows.iter().map(|row| &row.address).collect();
+        for number in ranges.get(&(list.shard, list.tenant.as_str())).into_iter().flatten() {
+            let group = &mut groups[*number];
+            let is_of = |wanted: &Name| group.address.as_str().split('|').nth(1) == Some(wanted.as_str());
+            if list.operation.as_ref().is_none_or(is_of) && !named.contains(group.address) {
+                group.touches.push(Touch { operation, row: Some(&ABSENT) });
+            }
         }
     }
 }

@@ -14,6 +14,7 @@
 //! Taken for granted: at the beginning of a history every address is absent.
 
 mod blind;
+pub mod generate;
 pub mod history;
 mod index;
 mod model;

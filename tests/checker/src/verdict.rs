@@ -167,8 +167,9 @@ impl Verdict {
                 self.void.push(format!("no reply of kind {kind} was seen"));
             }
         }
-        let ids: BTreeSet<u64> = history.operations.iter().map(|operation| operation.id).collect();
-        if ids.len() != history.operations.len() {
+        let mut ids: Vec<u64> = history.operations.iter().map(|operation| operation.id).collect();
+        ids.sort_unstable();
+        if ids.windows(2).any(|pair| pair[0] == pair[1]) {
             self.void.push("two operations have one id".to_owned());
         }
         if history.operations.iter().any(|operation| {

@@ -3,7 +3,7 @@
 use super::facts::{
     Facts, accepted_token, fresh, grant, log_time, offered_outcome, shown_checkpoint, shown_outcome,
 };
-use crate::history::{Call, Operation, Outcome, Reply};
+use crate::history::{Call, ForgetMode, Operation, Outcome, Reply};
 use crate::report::Report;
 use std::collections::{HashMap, HashSet};
 
@@ -21,6 +21,8 @@ fn scan_dead(facts: &Facts<'_, '_>, report: &mut Report) {
     let mut deadlines: HashMap<u64, u64> = HashMap::new();
     let loose_renews: HashSet<u64> =
         facts.all.iter().filter_map(|operation| loose_renew(operation)).collect();
+    let loose_verdicts: HashSet<u64> =
+        facts.all.iter().filter_map(|operation| loose_verdict(operation)).collect();
     for operation in &facts.ordered {
         if let Some(granted) = fresh(operation) {
             latest = Some((operation, granted.token));
@@ -28,7 +30,11 @@ fn scan_dead(facts: &Facts<'_, '_>, report: &mut Report) {
             continue;
         }
         if let (Call::Forget(forget), Reply::Forgotten) = (&operation.call, &operation.reply) {
-            ended.insert(forget.token, operation);
+            // An erased record still remembers its verdict.
+            let resolved = ended.get(&forget.token).is_some_and(|by| by.reply == Reply::Resolved);
+            if !(resolved && forget.mode == ForgetMode::Erase) {
+                ended.insert(forget.token, operation);
+            }
         }
         let Some(token) = accepted_token(operation) else { continue };
         let repeats = matches!(operation.reply, Reply::Released | Reply::Resolved);
@@ -39,6 +45,7 @@ fn scan_dead(facts: &Facts<'_, '_>, report: &mut Report) {
         }
         if let Some(by) = ended.get(&token)
             && !(repeats && by.reply == operation.reply)
+            && !(operation.reply == Reply::Resolved && loose_verdicts.contains(&token))
         {
             report.add(facts.violation(RULE, &[by, operation], "an ended token was accepted"));
         }
@@ -61,6 +68,13 @@ fn scan_dead(facts: &Facts<'_, '_>, report: &mut Report) {
 fn loose_renew(operation: &Operation) -> Option<u64> {
     match &operation.call {
         Call::Renew(renew) if operation.is_indefinite() => Some(renew.token),
+        _ => None,
+    }
+}
+
+fn loose_verdict(operation: &Operation) -> Option<u64> {
+    match &operation.call {
+        Call::Resolve(resolve) if operation.is_indefinite() => Some(resolve.token),
         _ => None,
     }
 }
