@@ -92,6 +92,14 @@ impl Raw {
         Ok(bytes)
     }
 
+    /// How many bytes have come that nobody has read.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn unread(&self) -> Result<u64> {
+        Ok(rustix::io::ioctl_fionread(&self.stream)?)
+    }
+
     /// Asks all at once and waits for all answers, in the order of the questions.
     ///
     /// # Errors

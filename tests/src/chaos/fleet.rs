@@ -34,6 +34,8 @@ pub struct Fleet {
     pub seats: Vec<tokio::sync::Mutex<()>>,
     /// Held while a fault has a node's disk; the same for its clock.
     pub disks: Vec<tokio::sync::Mutex<()>>,
+    /// Held while a node is away until the others have done something: two such nodes would wait for each other.
+    pub away: tokio::sync::Mutex<()>,
     /// Held by what may not meet a wrong clock.
     pub clocks: tokio::sync::RwLock<()>,
     http: Vec<String>,
@@ -68,6 +70,7 @@ impl Fleet {
             orders: Mutex::new(vec![Orders::default(); nodes]),
             seats: seats(),
             disks: seats(),
+            away: tokio::sync::Mutex::default(),
             clocks: tokio::sync::RwLock::new(()),
             http: addrs(&|i| cluster.http_addr(i)),
             logs: (0..nodes).map(|i| cluster.log_file(i)).collect(),
@@ -107,6 +110,12 @@ impl Fleet {
     pub fn direct(&self) -> Vec<String> {
         let cluster = self.cluster.lock();
         (0..self.len()).map(|i| cluster.client_addr(i)).collect()
+    }
+
+    /// Where node `i` listens for peers, without the proxy.
+    #[must_use]
+    pub fn direct_peer(&self, i: usize) -> String {
+        self.cluster.lock().peer_addr(i)
     }
 
     /// The cluster's id.

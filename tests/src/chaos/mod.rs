@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod kind;
 pub mod network;
 pub mod plan;
+pub mod progress;
 pub mod proxy;
 pub mod report;
 pub mod run;

@@ -4,6 +4,7 @@ use super::faults::{self, Field};
 use super::fleet::Fleet;
 use super::kind::{Kind, Mix};
 use super::plan::{self, Planned};
+use super::progress::Progress;
 use super::report::{Done, Report};
 use super::watch::Probe;
 use crate::ledger::replicas_agree;
@@ -98,13 +99,14 @@ pub struct Options {
 pub async fn run(options: &Options) -> Result<Report> {
     let spec = Spec::nodes(NODES)
         .shards(SHARDS)
-        .extra("segment_bytes = 50331648\n\n[limits]\nlog_entries_per_shard = 150\n")
+        .extra("segment_bytes = 50331648\n\n[limits]\nlog_entries_per_shard = 100\n")
         .extra(&policy::toml(SCALE)?);
     let fleet = Arc::new(Fleet::start(&options.program, spec).await?);
     let (began, mut report) = (Instant::now(), Report::default());
     let plan = plan::draw(options.seed, &options.mixes, options.faults, options.span);
     let recorder = Recorder::in_memory(header(options, &plan)?, run_clock());
-    if let Err(error) = phases(options, plan, &fleet, &recorder, &mut report).await {
+    let progress = Progress::start(plan.len(), Arc::clone(&recorder));
+    if let Err(error) = phases(options, plan, &fleet, &recorder, &progress, &mut report).await {
         report.wrong.push(format!("{error:#}"));
     }
     if let Err(error) = fleet.check_logs() {
@@ -117,7 +119,9 @@ pub async fn run(options: &Options) -> Result<Report> {
     if options.span >= WHOLE {
         history.header.expect.replies = REPLIES.map(str::to_owned).to_vec();
     }
+    progress.begins(&format!("the checker judges {} operations", history.operations.len()));
     judge(&history, &mut report);
+    progress.begins("judged");
     if let Some(file) = &options.history {
         write(&history, file)?;
     }
@@ -193,8 +197,10 @@ async fn phases(
     plan: Vec<Planned>,
     fleet: &Arc<Fleet>,
     recorder: &Arc<Recorder>,
+    progress: &Arc<Progress>,
     report: &mut Report,
 ) -> Result<()> {
+    progress.begins("the load warms up");
     let world = WorkloadWorld::real(options.seed);
     let targets = |nodes: Vec<String>| Targets { nodes, shards: SHARDS };
     let load = Workload::start(world.clone(), targets(fleet.seeds()), Settings::real(), Arc::clone(recorder));
@@ -205,6 +211,7 @@ async fn phases(
         done => Err(format!("{done} operations are done")),
     })
     .await?;
+    progress.begins("the faults begin");
     recorder.set_phase(Phase::Faults);
     let field = Field {
         fleet: Arc::clone(fleet),
@@ -213,10 +220,11 @@ async fn phases(
         load: Arc::clone(&load),
         recorder: Arc::clone(recorder),
     };
-    let (faults_done, died) = faults(plan, &field).await;
+    let (faults_done, died) = faults(plan, &field, progress).await;
     drop(field);
     report.done = faults_done;
     report.wrong.extend(died);
+    progress.begins("the faults are over; all is healed");
     heal(fleet).await.context("after the faults were taken back")?;
     let healed = Instant::now();
     let served = probe.served(healed, SERVES_WITHIN).await;
@@ -226,20 +234,23 @@ async fn phases(
     sleep(HEALED_FOR).await;
     let load = Arc::try_unwrap(load).ok().context("somebody still holds the load")?;
     timeout(ENDS_WITHIN, load.stop()).await.context("the load did not end")?;
+    progress.begins("the load has ended; replicas are compared");
     let client = Client::connect(ClientConfig::new(fleet.direct())).await?;
     if let Some(mut probe) = Arc::into_inner(probe) {
         probe.stop().await;
     }
     report.compared = replicas_agree(&client, NODES).await?;
     if options.mixes.contains(&Mix::Damage) {
+        progress.begins("a log is damaged on every node");
         report.done.push(damaged_logs(fleet).await?);
     }
+    progress.begins("everything is read back from every node");
     report.read_back = final_scan(&world, &targets(fleet.direct()), recorder, SCANNED_WITHIN).await?;
     Ok(())
 }
 
 /// Does all faults of the schedule, several at once. Beside them, what nodes ended without any being to blame.
-async fn faults(plan: Vec<Planned>, field: &Field) -> (Vec<Done>, Vec<String>) {
+async fn faults(plan: Vec<Planned>, field: &Field, progress: &Progress) -> (Vec<Done>, Vec<String>) {
     let began = Instant::now();
     let (mut under_way, mut done) = (FuturesUnordered::new(), Vec::new());
     let watched = Arc::clone(&field.fleet);
@@ -253,7 +264,7 @@ async fn faults(plan: Vec<Planned>, field: &Field) -> (Vec<Done>, Vec<String>) {
                 () = sleep_until(began + planned.at), if under_way.len() < AT_ONCE => break,
             }
         }
-        under_way.push(Box::pin(perform(field, planned)));
+        under_way.push(Box::pin(perform(field, planned, progress)));
     }
     while let Some(ended) = under_way.next().await {
         done.push(ended);
@@ -264,7 +275,8 @@ async fn faults(plan: Vec<Planned>, field: &Field) -> (Vec<Done>, Vec<String>) {
     (done, died)
 }
 
-async fn perform(field: &Field, planned: Planned) -> Done {
+async fn perform(field: &Field, planned: Planned, progress: &Progress) -> Done {
+    progress.fault_begins(planned.kind);
     let from = Instant::now();
     let proof = timeout(FAULT_WITHIN, field.perform(planned.kind, planned.seed)).await;
     let proof = match proof {
@@ -272,7 +284,9 @@ async fn perform(field: &Field, planned: Planned) -> Done {
         Ok(Err(error)) => Err(format!("{error:#}")),
         Err(_) => Err("it did not end".to_owned()),
     };
-    Done { planned, span: (from, Instant::now()), proof, served_after: None }
+    let done = Done { planned, span: (from, Instant::now()), proof, served_after: None };
+    progress.fault_ends(&done);
+    done
 }
 
 /// Starts nodes again that ended although nobody did anything to their process, and tells.

@@ -1,9 +1,11 @@
 //! The keys that a load is about, and what its workers know of each.
 //!
 //! Few keys are live at a time, so that workers meet on them; each is replaced after some dozens of
-//! acts, and old ones come back now and then, long after their deadlines.
+//! acts, and old ones come back now and then, long after their deadlines. One of which too many calls
+//! were never answered is left alone for good: what may have become of it doubles with each of them.
 
 use super::policy::{FAMILIES, OPERATIONS, TENANTS};
+use super::recorder::Recorder;
 use super::rng::Rng;
 use hapax_core::request::{ClaimAsk, CompleteAsk, RenewAsk, ResolveAsk};
 use hapax_core::{Address, FieldDigest, Fields, Fingerprint, Key as KeyBytes, Operation, Tenant, Token};
@@ -20,6 +22,8 @@ const RETIRED: usize = 1024;
 const ACTS: (u64, u64) = (12, 60);
 /// How many keys of a thousand are old ones.
 const RETURNING: u64 = 250;
+/// Calls of unknown effect after which a key is left alone.
+const UNKNOWN_MOST: u32 = 4;
 
 /// One address and what happened to it as far as its callers know.
 #[derive(Debug)]
@@ -96,6 +100,7 @@ fn key_bytes(number: u64) -> Vec<u8> {
 /// The keys of a load.
 #[derive(Debug)]
 pub(super) struct Keys {
+    recorder: Arc<Recorder>,
     live: Vec<Mutex<Arc<Key>>>,
     retired: Mutex<VecDeque<Arc<Key>>>,
     next: AtomicU64,
@@ -103,8 +108,9 @@ pub(super) struct Keys {
 
 impl Keys {
     /// So many live keys.
-    pub(super) fn new(live: usize, rng: &mut Rng) -> Self {
-        let mut keys = Self { live: Vec::new(), retired: Mutex::default(), next: AtomicU64::new(0) };
+    pub(super) fn new(live: usize, recorder: Arc<Recorder>, rng: &mut Rng) -> Self {
+        let (retired, next) = (Mutex::default(), AtomicU64::new(0));
+        let mut keys = Self { recorder, live: Vec::new(), retired, next };
         while keys.live.len() < live.max(2) {
             let fresh = keys.fresh(rng).into_iter().map(Mutex::new);
             keys.live.extend(fresh);
@@ -132,21 +138,30 @@ impl Keys {
     pub(super) fn pick(&self, rng: &mut Rng) -> Option<Arc<Key>> {
         let slot = rng.index(self.live.len());
         let key = Arc::clone(&self.live.get(slot)?.lock());
+        let is_spoilt = self.is_spoilt(&key);
         let is_over = {
             let mut known = key.known.lock();
             known.acts_left = known.acts_left.saturating_sub(1);
             known.acts_left == 0
         };
-        if is_over {
+        if is_over || is_spoilt {
             self.replace(slot, &key, rng);
         }
-        Some(key)
+        if is_spoilt { self.live.get(slot).map(|next| Arc::clone(&next.lock())) } else { Some(key) }
+    }
+
+    /// Whether nobody knows any more what to expect of a key.
+    fn is_spoilt(&self, key: &Key) -> bool {
+        self.recorder.unknown(&key.address) >= UNKNOWN_MOST
     }
 
     /// A key that was live once.
     pub(super) fn old(&self, rng: &mut Rng) -> Option<Arc<Key>> {
-        let retired = self.retired.lock();
-        retired.get(rng.index(retired.len())).cloned()
+        let key = {
+            let retired = self.retired.lock();
+            retired.get(rng.index(retired.len())).cloned()
+        };
+        key.filter(|key| !self.is_spoilt(key))
     }
 
     fn replace(&self, slot: usize, key: &Arc<Key>, rng: &mut Rng) {
@@ -167,6 +182,9 @@ impl Keys {
             },
         };
         *self.live[slot].lock() = next;
+        if self.is_spoilt(key) {
+            return;
+        }
         let mut retired = self.retired.lock();
         if retired.len() == RETIRED {
             retired.pop_front();

@@ -110,7 +110,8 @@ impl Workload {
         settings: Settings,
         recorder: Arc<Recorder>,
     ) -> Self {
-        let keys = Arc::new(Keys::new(settings.live_keys, &mut Rng::new(world.seed, u64::MAX)));
+        let rng = &mut Rng::new(world.seed, u64::MAX);
+        let keys = Arc::new(Keys::new(settings.live_keys, Arc::clone(&recorder), rng));
         let routes = Arc::new(Routes::new(&targets));
         let shared = Arc::new(Shared {
             world,

@@ -29,12 +29,10 @@ fn scan_dead(facts: &Facts<'_, '_>, report: &mut Report) {
             deadlines.insert(granted.token, log_time(operation).saturating_add(granted.lease_left_ms));
             continue;
         }
-        if let (Call::Forget(forget), Reply::Forgotten) = (&operation.call, &operation.reply) {
-            // An erased record still remembers its verdict.
-            let resolved = ended.get(&forget.token).is_some_and(|by| by.reply == Reply::Resolved);
-            if !(resolved && forget.mode == ForgetMode::Erase) {
-                ended.insert(forget.token, operation);
-            }
+        if let (Call::Forget(forget), Reply::Forgotten) = (&operation.call, &operation.reply)
+            && !keeps_resolution(forget.mode, forget.token, &ended, facts)
+        {
+            ended.insert(forget.token, operation);
         }
         let Some(token) = accepted_token(operation) else { continue };
         let repeats = matches!(operation.reply, Reply::Released | Reply::Resolved);
@@ -63,6 +61,21 @@ fn scan_dead(facts: &Facts<'_, '_>, report: &mut Report) {
             ended.insert(token, operation);
         }
     }
+}
+
+/// An erased record still knows how it was resolved, and answers whoever resolves it again alike.
+fn keeps_resolution(
+    mode: ForgetMode,
+    token: u64,
+    ended: &HashMap<u64, &Operation>,
+    facts: &Facts<'_, '_>,
+) -> bool {
+    let loose = |operation: &&Operation| match &operation.call {
+        Call::Resolve(resolve) => resolve.token == token && operation.is_indefinite(),
+        _ => false,
+    };
+    let was_resolved = ended.get(&token).is_some_and(|by| by.reply == Reply::Resolved);
+    mode == ForgetMode::Erase && (was_resolved || facts.all.iter().any(loose))
 }
 
 fn loose_renew(operation: &Operation) -> Option<u64> {

@@ -2,10 +2,10 @@
 //! told can be judged it is: a dead token that is accepted fails the run.
 
 use super::Field;
-use crate::chaos::network::Place;
 use crate::raw::{Raw, call, hello};
 use crate::rng::Rng;
-use anyhow::{Context as _, Result, ensure};
+use crate::wait::until;
+use anyhow::{Result, bail, ensure};
 use hapax_client::{
     Address, Ask, ClaimReply, ClaimRequest, Client, ClientConfig, CompleteReply, Error, Metadata, Nonce,
     Outcome, OutcomeClass, ReleaseReply, RenewReply, Replied, Token, address, fingerprint,
@@ -24,11 +24,14 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 const OVERLOAD_CALLS: u32 = 15_000;
 /// Gets that a slow reader asks for, and the bytes of each answer.
 const UNREAD: usize = 400;
+const UNREAD_WITHIN: Duration = Duration::from_secs(10);
+const SLOW_READERS: u32 = 6;
 const RESULT_BYTES: usize = 60_000;
 
 impl Field {
+    /// Where a node itself listens: whoever is to show what the node does must not meet the proxy.
     fn client_addr(&self, node: usize) -> String {
-        self.fleet.network.addr(Place::Clients, node).to_owned()
+        self.fleet.direct()[node].clone()
     }
 
     async fn client(&self) -> Result<Client> {
@@ -45,7 +48,7 @@ impl Field {
     }
 
     pub(super) async fn half_frames(&self, rng: &mut Rng) -> Result<String> {
-        let node = self.any(rng);
+        let node = self.running(rng).await?;
         let mut closed = 0;
         let mut halves = Vec::new();
         for n in 0..CONNECTIONS {
@@ -65,9 +68,8 @@ impl Field {
     }
 
     pub(super) async fn garbage(&self, rng: &mut Rng) -> Result<String> {
-        let node = self.any(rng);
-        let other = self.fleet.network.others(node).next().context("one node alone")?;
-        let peer = self.fleet.network.addr(Place::Node(other), node).to_owned();
+        let node = self.running(rng).await?;
+        let peer = self.fleet.direct_peer(node);
         let mut closed = 0;
         for n in 0..CONNECTIONS {
             let to = if n % 2 == 0 { self.client_addr(node) } else { peer.clone() };
@@ -88,9 +90,21 @@ impl Field {
         let large = key(run, 0)?;
         let granted = claim_until_granted(&client, &large).await?;
         complete(&client, &large, granted, vec![7; RESULT_BYTES]).await?;
-        let node = self.any(rng);
+        // A node may be taken away by another fault before it answers.
+        let mut last = String::new();
+        for _ in 0..SLOW_READERS {
+            match self.leave_unread(&large, rng).await {
+                Ok(proof) => return Ok(proof),
+                Err(error) => last = format!("{error:#}"),
+            }
+        }
+        bail!("{last}")
+    }
+
+    async fn leave_unread(&self, large: &Address, rng: &mut Rng) -> Result<String> {
+        let node = self.running(rng).await?;
         let (mut raw, _) = Raw::greeted(&self.client_addr(node)).await?;
-        let get = GetAsk { address: large, fingerprint: Some(print()), wait_ms: 0, stale: false };
+        let get = GetAsk { address: large.clone(), fingerprint: Some(print()), wait_ms: 0, stale: false };
         let mut sent = 0;
         for id in 1..=UNREAD {
             if raw.send(&call(id as u64, 10_000, Ask::Get(get.clone()))?).await.is_err() {
@@ -98,15 +112,23 @@ impl Field {
             }
             sent += 1;
         }
-        ensure!(sent > 0, "nothing was asked");
         sleep(rng.span(1000, 3000)).await;
-        Ok(format!("{sent} answers of {RESULT_BYTES} bytes from node {} were not read", node + 1))
+        let unread = until("answers that are not read", UNREAD_WITHIN, async || match raw.unread() {
+            Ok(bytes) if bytes > RESULT_BYTES as u64 => Ok(bytes),
+            Ok(bytes) => Err(format!("{bytes} bytes came")),
+            Err(error) => Err(error.to_string()),
+        });
+        let unread = unread.await?;
+        Ok(format!(
+            "{sent} answers asked of node {}, of which {unread} bytes came and stood unread",
+            node + 1
+        ))
     }
 
     pub(super) async fn abandon(&self, rng: &mut Rng) -> Result<String> {
         let (run, mut sent) = (rng.draw(), 0);
         for n in 0..CONNECTIONS as u64 * 4 {
-            let node = self.any(rng);
+            let node = rng.index(self.fleet.len());
             let Ok((mut raw, _)) = Raw::greeted(&self.client_addr(node)).await else { continue };
             let mut nonce = [1; 16];
             nonce[..8].copy_from_slice(&rng.draw().to_le_bytes());

@@ -21,8 +21,7 @@ const RECORD_VERSION: u8 = 1;
 
 impl Field {
     pub(super) async fn damaged_engine(&self, rng: &mut Rng) -> Result<String> {
-        let node = self.any(rng);
-        let _seat = self.fleet.seats[node].lock().await;
+        let (node, _seat) = self.seat(rng).await?;
         self.fleet.kill(node)?;
         let from = self.fleet.log(node).len();
         let changed = change_blocks(&self.fleet.data_dir(node).join("records").join("fjall"), rng);
@@ -38,8 +37,8 @@ impl Field {
     }
 
     pub(super) async fn damaged_snapshot(&self, rng: &mut Rng) -> Result<String> {
-        let (node, network) = (self.any(rng), &self.fleet.network);
-        let _seat = self.fleet.seats[node].lock().await;
+        let _away = self.fleet.away.lock().await;
+        let ((node, _seat), network) = (self.seat(rng).await?, &self.fleet.network);
         let before = self.installs(node);
         let damaged = || network.links_of(node).map(|link| link.counts().damaged()).sum::<u64>();
         let damaged_before = damaged();

@@ -15,9 +15,11 @@ use super::kind::Kind;
 use super::watch::{self, Probe};
 use crate::rng::Rng;
 use crate::workload::{Recorder, Workload};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::MutexGuard;
+use tokio::time::{Instant, sleep};
 
 /// What faults act on.
 #[derive(Clone, Debug)]
@@ -35,7 +37,12 @@ pub struct Field {
 }
 
 /// How long a new leader may take while other faults go on.
-const ELECTED_WITHIN: Duration = Duration::from_secs(15);
+const ELECTED_WITHIN: Duration = Duration::from_secs(60);
+/// How long a fault waits until another has left it something to act on, and how often it looks.
+const FREE_WITHIN: Duration = Duration::from_secs(120);
+/// How long a shard may take to find a leader without a node before that is started again.
+const ALONE_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Field {
     /// Does one fault, from its beginning to its end; returns what proves it.
@@ -50,7 +57,7 @@ impl Field {
             Kind::KillLeader => self.kill_leader(rng).await,
             Kind::KillAll => self.kill_all(rng).await,
             Kind::Pause => self.pause(rng, 100, 5000).await,
-            Kind::LongPause => self.pause(rng, 10_000, 30_000).await,
+            Kind::LongPause => self.long_pause(rng).await,
             Kind::Transfer => self.transfer(rng).await,
             Kind::Rolling => self.rolling().await,
             Kind::Snapshot => self.snapshot(rng).await,
@@ -90,9 +97,70 @@ impl Field {
         }
     }
 
-    /// Any node.
-    fn any(&self, rng: &mut Rng) -> usize {
-        rng.index(self.fleet.len())
+    /// Any node of which `take` gets something.
+    async fn free<T>(&self, rng: &mut Rng, take: impl Fn(usize) -> Option<T>) -> Result<(usize, T)> {
+        let (first, deadline) = (rng.index(self.fleet.len()), Instant::now() + FREE_WITHIN);
+        while Instant::now() < deadline {
+            for step in 0..self.fleet.len() {
+                let node = (first + step) % self.fleet.len();
+                if let Some(taken) = take(node) {
+                    return Ok((node, taken));
+                }
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        bail!("no node was free within {FREE_WITHIN:?}")
+    }
+
+    /// Any node that runs, and whose process no other fault has.
+    async fn seat(&self, rng: &mut Rng) -> Result<(usize, MutexGuard<'_, ()>)> {
+        let (node, seat) = self.free(rng, |node| self.fleet.seats[node].try_lock().ok()).await?;
+        self.back(node).await?;
+        Ok((node, seat))
+    }
+
+    /// Any node that runs, and whose disk no other fault has.
+    async fn disk(&self, rng: &mut Rng) -> Result<(usize, MutexGuard<'_, ()>)> {
+        self.free(rng, |node| {
+            let (_seat, disk) =
+                (self.fleet.seats[node].try_lock().ok()?, self.fleet.disks[node].try_lock().ok()?);
+            self.fleet.runs(node).then_some(disk)
+        })
+        .await
+    }
+
+    /// Any node that runs, and whose process no other fault has at the moment: what is to be proved by its traffic
+    /// needs a node that has some.
+    async fn running(&self, rng: &mut Rng) -> Result<usize> {
+        Ok(self.seat(rng).await?.0)
+    }
+
+    /// Any shard's leader whose process no other fault has, with the shard and its term.
+    async fn leader_seat(&self, rng: &mut Rng) -> Result<(usize, u32, f64, MutexGuard<'_, ()>)> {
+        let deadline = Instant::now() + FREE_WITHIN;
+        while Instant::now() < deadline {
+            let (node, shard, term) = self.any_leader(rng).await?;
+            if let Ok(seat) = self.fleet.seats[node].try_lock()
+                && self.fleet.runs(node)
+            {
+                return Ok((node, shard, term, seat));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        bail!("no leader was free within {FREE_WITHIN:?}")
+    }
+
+    /// Starts a node again; the shard must have a leader of at least this term, other than the node, as soon as it
+    /// has one without it, or else once the node is back: with other faults about, it may be needed.
+    async fn back_with_leader(&self, node: usize, shard: u32, least: f64) -> Result<(usize, f64)> {
+        let above = least - 0.5;
+        let elected = watch::leader_above(&self.fleet, shard, above, ALONE_WITHIN).await;
+        self.back(node).await?;
+        match elected {
+            Ok((next, _)) => ensure!(next != node, "the node that was gone leads"),
+            Err(_) => return watch::leader_above(&self.fleet, shard, above, ELECTED_WITHIN).await,
+        }
+        elected
     }
 
     /// Any shard's leader, with the shard and its term.

@@ -1,18 +1,20 @@
 //! The network between nodes, and between clients and nodes.
 
-use super::{ELECTED_WITHIN, Field};
-use crate::chaos::network::{Network, Place, Way};
+use super::Field;
+use crate::chaos::network::{Network, Place, Traffic, Way};
 use crate::chaos::watch::leader_above;
 use crate::rng::Rng;
 use crate::wait::until;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::time::Duration;
 use tokio::time::sleep;
 
 /// What was under way when a cut began has passed after this.
 const SETTLE: Duration = Duration::from_millis(50);
 /// How long the other side of a proof may take to show: bytes that come, a connection that is made again.
-const SHOWS_WITHIN: Duration = Duration::from_secs(10);
+const SHOWS_WITHIN: Duration = Duration::from_secs(30);
+/// How many leaders are cut off until one is replaced meanwhile.
+const LEADERS_CUT: u32 = 5;
 
 impl Field {
     /// Cuts some directions for at least `span`, until bytes were held; none may pass meanwhile.
@@ -33,28 +35,40 @@ impl Field {
         Ok(format!("{} bytes came in {span:?}, 0 passed", came?))
     }
 
+    /// Lets a rule of some directions stand for at least `span`, until some bytes met it; says how many.
+    async fn touched(&self, ways: &[Way], span: Duration, of: fn(&Traffic) -> u64) -> Result<u64> {
+        let met = || of(&self.fleet.network.traffic(ways));
+        let before = met();
+        sleep(span).await;
+        until("bytes to meet a fault", SHOWS_WITHIN, async || match met() - before {
+            0 => Err("none did".to_owned()),
+            bytes => Ok(bytes),
+        })
+        .await
+    }
+
     pub(super) async fn split(&self, rng: &mut Rng) -> Result<String> {
-        let node = self.any(rng);
+        let node = self.running(rng).await?;
         let held = self.cut(&self.fleet.network.around(node), rng.span(300, 5000)).await?;
         Ok(format!("node {}: {held}", node + 1))
     }
 
     pub(super) async fn split_leader(&self, rng: &mut Rng) -> Result<String> {
-        let (node, shard, term) = self.any_leader(rng).await?;
-        let (ways, span) = (self.fleet.network.around(node), rng.span(1500, 5000));
-        let elected = leader_above(&self.fleet, shard, term, ELECTED_WITHIN);
-        let (held, elected) = tokio::join!(self.cut(&ways, span), elected);
-        let (next, now) = elected.with_context(|| format!("shard {shard}, led by node {}", node + 1))?;
-        Ok(format!(
-            "node {}: {}; node {} leads shard {shard} in term {now} after {term}",
-            node + 1,
-            held?,
-            next + 1
-        ))
+        // The others may lack a quorum because of another fault, and elect nobody in time.
+        for _ in 0..LEADERS_CUT {
+            let (node, shard, term) = self.any_leader(rng).await?;
+            let (ways, span) = (self.fleet.network.around(node), rng.span(2500, 6000));
+            let elected = leader_above(&self.fleet, shard, term, span * 2);
+            let (held, elected) = tokio::join!(self.cut(&ways, span), elected);
+            let (held, Ok((next, now))) = (held?, elected) else { continue };
+            let led = format!("node {} leads shard {shard} in term {now} after {term}", next + 1);
+            return Ok(format!("node {}: {held}; {led}", node + 1));
+        }
+        bail!("no leader that was cut off was replaced")
     }
 
     pub(super) async fn one_way(&self, rng: &mut Rng, out: bool) -> Result<String> {
-        let (node, network) = (self.any(rng), &self.fleet.network);
+        let (node, network) = (self.running(rng).await?, &self.fleet.network);
         let (cut, open) = (network.from(node), network.to(node));
         let (cut, open) = if out { (cut, open) } else { (open, cut) };
         let before = network.traffic(&open).arrived;
@@ -73,7 +87,7 @@ impl Field {
     }
 
     pub(super) async fn flap(&self, rng: &mut Rng) -> Result<String> {
-        let (node, times) = (self.any(rng), 4 + rng.below(6));
+        let (node, times) = (self.running(rng).await?, 4 + rng.below(6));
         let ways = self.fleet.network.around(node);
         let mut last = String::new();
         for _ in 0..times {
@@ -84,7 +98,7 @@ impl Field {
     }
 
     pub(super) async fn client_cut(&self, rng: &mut Rng) -> Result<String> {
-        let (node, which) = (self.any(rng), rng.below(3));
+        let (node, which) = (self.running(rng).await?, rng.below(3));
         let [to, from] = Network::clients_of(node);
         let ways = match which {
             0 => vec![to],
@@ -96,19 +110,17 @@ impl Field {
     }
 
     pub(super) async fn delay(&self, rng: &mut Rng) -> Result<String> {
-        let (node, network, by) = (self.any(rng), &self.fleet.network, rng.span(10, 150));
+        let (node, network, by) = (self.running(rng).await?, &self.fleet.network, rng.span(10, 150));
         let ways = network.around(node);
-        let before = network.traffic(&ways).delayed;
         network.change(&ways, |rule| rule.delay += by);
-        sleep(rng.span(500, 5000)).await;
+        let delayed = self.touched(&ways, rng.span(500, 5000), |traffic| traffic.delayed).await;
         network.change(&ways, |rule| rule.delay = rule.delay.saturating_sub(by));
-        let delayed = network.traffic(&ways).delayed - before;
-        ensure!(delayed > 0, "no byte was delayed");
+        let delayed = delayed?;
         Ok(format!("{delayed} bytes around node {} came {by:?} later", node + 1))
     }
 
     pub(super) async fn loss(&self, rng: &mut Rng) -> Result<String> {
-        let (node, network) = (self.any(rng), &self.fleet.network);
+        let (node, network) = (self.running(rng).await?, &self.fleet.network);
         let made = || network.links_of(node).map(|link| link.counts().connections()).sum::<u64>();
         let (before, mut broken) = (made(), 0);
         for _ in 0..3 + rng.below(8) {
@@ -127,20 +139,17 @@ impl Field {
     }
 
     pub(super) async fn slow_link(&self, rng: &mut Rng) -> Result<String> {
-        let (node, network) = (self.any(rng), &self.fleet.network);
+        let (node, network) = (self.running(rng).await?, &self.fleet.network);
         let (ways, rate) = (network.around(node), 20_000 + rng.below(180_000));
-        let before = network.traffic(&ways).slowed;
         network.change(&ways, |rule| rule.bytes_per_second = rate);
-        sleep(rng.span(500, 5000)).await;
+        let slowed = self.touched(&ways, rng.span(500, 5000), |traffic| traffic.slowed).await;
         network.change(&ways, |rule| rule.bytes_per_second = 0);
-        let slowed = network.traffic(&ways).slowed - before;
-        ensure!(slowed > 0, "no byte was slowed down");
+        let slowed = slowed?;
         Ok(format!("{slowed} bytes around node {} at {rate} a second", node + 1))
     }
 
     pub(super) async fn half_open(&self, rng: &mut Rng) -> Result<String> {
-        let (node, network) = (self.any(rng), &self.fleet.network);
-        let _seat = self.fleet.seats[node].lock().await;
+        let ((node, _seat), network) = (self.seat(rng).await?, &self.fleet.network);
         let ways = network.from(node);
         let before = network.traffic(&ways).swallowed;
         network.change(&ways, |rule| rule.swallows_close = true);
@@ -158,31 +167,32 @@ impl Field {
     }
 
     pub(super) async fn late(&self, rng: &mut Rng) -> Result<String> {
-        let from = self.any(rng);
-        let to = self.fleet.network.others(from).nth(rng.index(self.fleet.len() - 1)).context("no other")?;
-        self.deliver_late(Place::Node(from), to, rng).await
+        self.deliver_late(false, rng).await
     }
 
     pub(super) async fn late_client(&self, rng: &mut Rng) -> Result<String> {
-        let to = self.any(rng);
-        self.deliver_late(Place::Clients, to, rng).await
+        self.deliver_late(true, rng).await
     }
 
-    /// A link may be down at the time because of another fault: it is tried a few times.
-    async fn deliver_late(&self, from: Place, to: usize, rng: &mut Rng) -> Result<String> {
-        let link = self.fleet.network.link(from, to);
+    /// A link may be down at the time because of another fault: a few are tried.
+    async fn deliver_late(&self, of_clients: bool, rng: &mut Rng) -> Result<String> {
         for _ in 0..20 {
+            let to = self.running(rng).await?;
+            let other =
+                self.fleet.network.others(to).nth(rng.index(self.fleet.len() - 1)).context("no other")?;
+            let from = if of_clients { Place::Clients } else { Place::Node(other) };
+            let link = self.fleet.network.link(from, to);
             let (bytes, replaced) = link.deliver_late(rng.span(100, 600), Duration::from_secs(3)).await;
             if bytes > 0 && replaced {
                 return Ok(format!("{bytes} bytes from {from:?} reached node {} late", to + 1));
             }
             sleep(Duration::from_millis(500)).await;
         }
-        anyhow::bail!("no byte from {from:?} reached node {} late", to + 1)
+        bail!("no byte arrived late")
     }
 
     pub(super) async fn duplicate(&self, rng: &mut Rng) -> Result<String> {
-        let (node, network) = (self.any(rng), &self.fleet.network);
+        let (node, network) = (self.running(rng).await?, &self.fleet.network);
         let repeated = || network.links_of(node).map(|link| link.counts().repeated()).sum::<u64>();
         let before = repeated();
         for link in network.links_of(node) {

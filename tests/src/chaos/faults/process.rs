@@ -1,7 +1,6 @@
 //! Processes killed, frozen and restarted.
 
-use super::{ELECTED_WITHIN, Field};
-use crate::chaos::watch::leader_above;
+use super::Field;
 use crate::rng::Rng;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
@@ -9,8 +8,7 @@ use tokio::time::sleep;
 
 impl Field {
     pub(super) async fn kill_one(&self, rng: &mut Rng) -> Result<String> {
-        let node = self.any(rng);
-        let _seat = self.fleet.seats[node].lock().await;
+        let (node, _seat) = self.seat(rng).await?;
         let proof = self.fleet.kill(node)?;
         sleep(rng.span(0, 2000)).await;
         self.back(node).await?;
@@ -18,18 +16,10 @@ impl Field {
     }
 
     pub(super) async fn kill_leader(&self, rng: &mut Rng) -> Result<String> {
-        let (node, shard, term) = self.any_leader(rng).await?;
-        let _seat = self.fleet.seats[node].lock().await;
+        let (node, shard, term, _seat) = self.leader_seat(rng).await?;
         let proof = self.fleet.kill(node)?;
-        let down = rng.span(200, 2000);
-        let elected = leader_above(&self.fleet, shard, term, ELECTED_WITHIN);
-        let ((), elected) = tokio::join!(sleep(down), elected);
-        self.back(node).await?;
-        // With other faults about, the next leader may have needed this node.
-        let (next, now) = match elected {
-            Ok(elected) => elected,
-            Err(_) => leader_above(&self.fleet, shard, term, ELECTED_WITHIN).await?,
-        };
+        sleep(rng.span(200, 2000)).await;
+        let (next, now) = self.back_with_leader(node, shard, term + 1.0).await?;
         Ok(format!("{proof}; node {} leads shard {shard} in term {now} after {term}", next + 1))
     }
 
@@ -40,6 +30,9 @@ impl Field {
             seats.push(seat.lock().await);
         }
         let mut proofs = Vec::new();
+        for node in 0..self.fleet.len() {
+            self.back(node).await?;
+        }
         for node in 0..self.fleet.len() {
             proofs.push(self.fleet.kill(node)?);
         }
@@ -53,9 +46,13 @@ impl Field {
         Ok(proofs.join(", "))
     }
 
+    pub(super) async fn long_pause(&self, rng: &mut Rng) -> Result<String> {
+        let _away = self.fleet.away.lock().await;
+        self.pause(rng, 10_000, 30_000).await
+    }
+
     pub(super) async fn pause(&self, rng: &mut Rng, from_ms: u64, to_ms: u64) -> Result<String> {
-        let node = self.any(rng);
-        let _seat = self.fleet.seats[node].lock().await;
+        let (node, _seat) = self.seat(rng).await?;
         let pid = self.fleet.pid(node)?;
         self.fleet.signal(node, Signal::STOP)?;
         let span = rng.span(from_ms, to_ms);
@@ -68,16 +65,13 @@ impl Field {
     }
 
     pub(super) async fn transfer(&self, rng: &mut Rng) -> Result<String> {
-        let (node, shard, term) = self.any_leader(rng).await?;
-        let _seat = self.fleet.seats[node].lock().await;
+        let (node, shard, term, _seat) = self.leader_seat(rng).await?;
         let before = self.fleet.log(node).len();
         let proof = self.stop(node).await?;
         let said = self.fleet.log(node)[before..].to_owned();
         let held = said.contains("nobody took these leaderships over");
-        let (next, now) = leader_above(&self.fleet, shard, term - 0.5, ELECTED_WITHIN).await?;
-        self.back(node).await?;
+        let (next, now) = self.back_with_leader(node, shard, term + 1.0).await?;
         let how = if held { "by election" } else { "handed over" };
-        ensure!(next != node, "the node that stopped leads");
         Ok(format!("{proof}, {how}; node {} leads shard {shard} in term {now} after {term}", next + 1))
     }
 
@@ -85,6 +79,7 @@ impl Field {
         let mut proofs = Vec::new();
         for node in 0..self.fleet.len() {
             let _seat = self.fleet.seats[node].lock().await;
+            self.back(node).await?;
             proofs.push(self.stop(node).await?);
             self.back(node).await?;
         }

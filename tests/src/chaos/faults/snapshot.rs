@@ -59,8 +59,8 @@ impl Field {
     }
 
     pub(super) async fn snapshot(&self, rng: &mut Rng) -> Result<String> {
-        let node = self.any(rng);
-        let _seat = self.fleet.seats[node].lock().await;
+        let _away = self.fleet.away.lock().await;
+        let (node, _seat) = self.seat(rng).await?;
         let before = self.installs(node);
         let purged = self.left_behind(node).await;
         self.back(node).await?;
@@ -68,8 +68,8 @@ impl Field {
     }
 
     pub(super) async fn snapshot_killed(&self, rng: &mut Rng) -> Result<String> {
-        let node = self.any(rng);
-        let _seat = self.fleet.seats[node].lock().await;
+        let _away = self.fleet.away.lock().await;
+        let (node, _seat) = self.seat(rng).await?;
         let before = self.installs(node);
         let purged = self.left_behind(node).await;
         self.fleet.launch(node)?;
@@ -80,8 +80,8 @@ impl Field {
     }
 
     pub(super) async fn purge_cut(&self, rng: &mut Rng) -> Result<String> {
-        let (node, network) = (self.any(rng), &self.fleet.network);
-        let _seat = self.fleet.seats[node].lock().await;
+        let _away = self.fleet.away.lock().await;
+        let ((node, _seat), network) = (self.seat(rng).await?, &self.fleet.network);
         let (ways, before) = (network.around(node), self.installs(node));
         network.cut(&ways);
         let purged = async {

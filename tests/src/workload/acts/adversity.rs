@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep};
 
 /// Calls in one batch.
 const BATCH: (u64, u64) = (2, 12);
+/// Calls of one batch on its own key: all of them may be lost at once.
+const ON_ONE_KEY: usize = 6;
 /// How long a call that is cancelled is left alone first, ms.
 const CANCELLED_AFTER_MS: u64 = 80;
 
@@ -20,8 +22,11 @@ impl Worker {
     pub(super) async fn batch(&mut self, key: &Key) {
         let length = self.caller.rng.between(BATCH.0, BATCH.1);
         let mut requests = Vec::new();
+        let mut on_key = 0;
         for _ in 0..length {
-            let other = if self.caller.rng.chance(500) { self.keys.pick(&mut self.caller.rng) } else { None };
+            let elsewhere = on_key == ON_ONE_KEY || self.caller.rng.chance(500);
+            let other = if elsewhere { self.keys.pick(&mut self.caller.rng) } else { None };
+            on_key += usize::from(!elsewhere);
             requests.push(asks::request(self.any(other.as_deref().unwrap_or(key))));
         }
         let Some(first) = requests.first() else { return };

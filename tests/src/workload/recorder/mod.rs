@@ -34,6 +34,7 @@ pub struct Recorder {
     failed: Mutex<Option<io::Error>>,
     tally: Mutex<Tally>,
     granted: Mutex<BTreeMap<Address, Fingerprint>>,
+    unknown: Mutex<BTreeMap<Address, u32>>,
 }
 
 /// A call that was begun.
@@ -100,6 +101,7 @@ impl Recorder {
             failed: Mutex::default(),
             tally: Mutex::default(),
             granted: Mutex::default(),
+            unknown: Mutex::default(),
         })
     }
 
@@ -141,6 +143,12 @@ impl Recorder {
     #[must_use]
     pub fn granted(&self) -> Vec<(Address, Fingerprint)> {
         self.granted.lock().iter().map(|(address, print)| (address.clone(), *print)).collect()
+    }
+
+    /// How many calls on an address may have had an effect or not.
+    #[must_use]
+    pub fn unknown(&self, address: &Address) -> u32 {
+        self.unknown.lock().get(address).copied().unwrap_or_default()
     }
 
     /// About to send so many calls, as one batch where there is more than one.
@@ -186,6 +194,12 @@ impl Recorder {
         {
             let fingerprint = ask.fingerprint.unwrap_or(Fingerprint::EMPTY);
             self.granted.lock().insert(ask.address.clone(), fingerprint);
+        }
+        if operation.is_indefinite()
+            && !matches!(request.ask, Ask::Get(_))
+            && let Some(address) = request.ask.address()
+        {
+            *self.unknown.lock().entry(address.clone()).or_default() += 1;
         }
         match &mut *self.kept.lock() {
             Kept::Memory(history) => history.operations.push(operation),
