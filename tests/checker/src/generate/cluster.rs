@@ -157,7 +157,7 @@ impl<'a, S: FnMut(Operation)> Run<'a, S> {
             let mut at =
                 if self.rng.per_mille(150) { self.rng.index(hot) } else { self.rng.index(self.keys.len()) };
             for _ in 0..count {
-                let listing = count == 1 && self.rng.per_mille(4);
+                let listing = count == 1 && self.rng.per_mille(12);
                 let key = &mut self.keys[at];
                 let call = if listing {
                     key.list(&mut self.rng)

@@ -21,6 +21,8 @@ pub(super) struct Facts<'a, 'h> {
     pub(super) maybe_ended: HashSet<u64>,
     /// Tokens that an unanswered forget names.
     pub(super) maybe_forgotten: HashSet<u64>,
+    /// Tokens that an unanswered resolve names.
+    pub(super) loose_verdicts: HashSet<u64>,
     /// Whether a reset may have happened.
     pub(super) maybe_reset: bool,
     /// Claims that were granted, or may have been.
@@ -46,6 +48,7 @@ impl<'a, 'h> Facts<'a, 'h> {
             granted_for: HashMap::new(),
             maybe_ended: HashSet::new(),
             maybe_forgotten: HashSet::new(),
+            loose_verdicts: HashSet::new(),
             maybe_reset: false,
             maybe_grants: 0,
             loose_claims: 0,
@@ -75,6 +78,9 @@ impl<'a, 'h> Facts<'a, 'h> {
             }
             Call::Resolve(resolve) if did(&["resolved"]) => {
                 self.maybe_ended.insert(resolve.token);
+                if loose {
+                    self.loose_verdicts.insert(resolve.token);
+                }
             }
             Call::Forget(forget) if did(&["forgotten"]) => {
                 self.maybe_ended.insert(forget.token);

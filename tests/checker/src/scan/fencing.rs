@@ -21,8 +21,6 @@ fn scan_dead(facts: &Facts<'_, '_>, report: &mut Report) {
     let mut deadlines: HashMap<u64, u64> = HashMap::new();
     let loose_renews: HashSet<u64> =
         facts.all.iter().filter_map(|operation| loose_renew(operation)).collect();
-    let loose_verdicts: HashSet<u64> =
-        facts.all.iter().filter_map(|operation| loose_verdict(operation)).collect();
     for operation in &facts.ordered {
         if let Some(granted) = fresh(operation) {
             latest = Some((operation, granted.token));
@@ -43,7 +41,7 @@ fn scan_dead(facts: &Facts<'_, '_>, report: &mut Report) {
         }
         if let Some(by) = ended.get(&token)
             && !(repeats && by.reply == operation.reply)
-            && !(operation.reply == Reply::Resolved && loose_verdicts.contains(&token))
+            && !(operation.reply == Reply::Resolved && facts.loose_verdicts.contains(&token))
         {
             report.add(facts.violation(RULE, &[by, operation], "an ended token was accepted"));
         }
@@ -85,18 +83,13 @@ fn loose_renew(operation: &Operation) -> Option<u64> {
     }
 }
 
-fn loose_verdict(operation: &Operation) -> Option<u64> {
-    match &operation.call {
-        Call::Resolve(resolve) if operation.is_indefinite() => Some(resolve.token),
-        _ => None,
-    }
-}
-
 /// A token that was accepted, or is shown, had been granted to somebody.
 fn scan_unknown(facts: &Facts<'_, '_>, report: &mut Report) {
     if facts.loose_claims > 0 {
         return;
     }
+    let given: HashSet<u64> =
+        facts.all.iter().filter_map(|operation| fresh(operation)).map(|granted| granted.token).collect();
     for operation in &facts.all {
         let shown = match &operation.reply {
             Reply::InDoubt { token, .. } => Some(*token),
@@ -107,10 +100,7 @@ fn scan_unknown(facts: &Facts<'_, '_>, report: &mut Report) {
             report.add(facts.violation(RULE, &[operation], "a token that nobody was granted"));
         }
         let again = grant(operation).filter(|granted| granted.recovered);
-        let first = |other: &&Operation| {
-            fresh(other).map(|granted| granted.token) == again.map(|granted| granted.token)
-        };
-        if again.is_some() && !facts.all.iter().any(first) {
+        if again.is_some_and(|again| !given.contains(&again.token)) {
             report.add(facts.violation(RULE, &[operation], "a token given again that was never given"));
         }
     }

@@ -3,6 +3,7 @@
 //! They know less than the replay and the search do, and so share no mistake with them; and they say
 //! more plainly what went wrong.
 
+mod batches;
 mod definite;
 mod facts;
 mod fencing;
@@ -29,6 +30,7 @@ pub(crate) fn check(index: &Index<'_>, report: &mut Report) -> FinalScan {
     for group in &index.groups {
         let facts = Facts::new(index, group);
         tokens::scan(&facts, report);
+        batches::scan(&facts, report);
         retries::scan(&facts, report);
         reruns::scan(&facts, report);
         results::scan(&facts, report);

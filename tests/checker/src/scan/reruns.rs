@@ -87,7 +87,9 @@ impl<'h> Known<'h> {
         self.running = None;
         let memory = retention(facts.policy, &operation.call).saturating_add(facts.policy.memory_ms);
         let until = log_time(operation).saturating_add(memory);
-        // A resolve that repeats an old verdict completes nothing now; it is at most too late by then.
-        self.completed = (!facts.maybe_forgotten.contains(&token)).then_some((operation, until));
+        // A resolve may repeat one that nobody heard of, and that completed it some time before.
+        let repeats = matches!(operation.call, Call::Resolve(_)) && facts.loose_verdicts.contains(&token);
+        let certain = !repeats && !facts.maybe_forgotten.contains(&token);
+        self.completed = certain.then_some((operation, until));
     }
 }

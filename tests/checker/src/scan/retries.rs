@@ -1,9 +1,9 @@
 //! S8: a call that is sent again, late or twice, gets no second claim.
 
-use super::facts::{Facts, fresh, grant, log_time, nonce};
-use crate::history::{Call, Hash16, Operation, Reply};
+use super::facts::{Facts, fresh, grant, log_time, nonce, offered_outcome};
+use crate::history::{Call, Hash16, Operation, Outcome, Reply};
 use crate::report::Report;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 const RULE: &str = "S8 retries";
 
@@ -76,17 +76,15 @@ fn scan_tokens(facts: &Facts<'_, '_>, report: &mut Report) {
 
 /// A complete and a resolve that are told "already so" had been sent before, or somebody else's was the same.
 fn scan_repeats(facts: &Facts<'_, '_>, report: &mut Report) {
+    let effective = |operation: &&&Operation| {
+        operation.is_indefinite() || matches!(operation.reply.kind(), "completed" | "resolved")
+    };
+    let given: HashSet<&Outcome> =
+        facts.all.iter().filter(effective).filter_map(|other| offered_outcome(&other.call)).collect();
     for operation in &facts.all {
-        let (Call::Complete(complete), Reply::AlreadyCompleted) = (&operation.call, &operation.reply) else {
-            continue;
-        };
-        let earlier = facts.all.iter().any(|other| {
-            let offers = super::facts::offered_outcome(&other.call) == Some(&complete.outcome);
-            let kind = other.reply.kind();
-            let effective = other.is_indefinite() || matches!(kind, "completed" | "resolved");
-            offers && effective && other.id != operation.id
-        });
-        if !earlier {
+        if let (Call::Complete(complete), Reply::AlreadyCompleted) = (&operation.call, &operation.reply)
+            && !given.contains(&complete.outcome)
+        {
             report.add(facts.violation(RULE, &[operation], "already completed, but by nobody"));
         }
     }

@@ -8,7 +8,7 @@
 //! - names: `n1` a nonce, `f1` a fingerprint (default `f1`), `T1` a token (bound where it is granted; `T9`
 //!   of `bind T9 = index+N` names one before), `r1` a result, `c1` a checkpoint.
 //! - replies: `granted T1 [attempt N] [recovered] [prior] [c1]`, `replayed r1 [attempt N]`, `state KIND T1
-//!   [attempt N] [r1]`, and so on; `lost` is no answer, `refused` a definite error, `unsure` an indefinite one.
+//!   [attempt N] [r1]`, and so on; `lost` is no answer (`lost kept`: of a claim that was granted), `refused` a definite error, `unsure` an indefinite one.
 //! - `read`: answered from applied state. `index-N`, `time-N`, `time+N`: the witness says otherwise.
 //! - `policy NAME VALUE` before the first operation.
 //!
@@ -323,7 +323,12 @@ impl Teller {
                 Reply::Completed { late: words.contains(&"late"), expires_at_ms: now + ms }
             }
             "state" => self.view(words, attempt, (kept_at, kept_until), now),
-            "lost" => Reply::None,
+            "lost" => {
+                if let (Call::Claim(claim), true) = (call, words.contains(&"kept")) {
+                    self.deadline_ms = now + claim.lease_ms.unwrap_or(1000);
+                }
+                Reply::None
+            }
             "refused" => Reply::Error { code: ErrorCode::Unavailable, definite: true },
             "unsure" => Reply::Error { code: ErrorCode::Deadline, definite: false },
             "too_late" => Reply::Error { code: ErrorCode::TooLate, definite: true },
