@@ -11,6 +11,15 @@
 //!   [attempt N] [r1]`, and so on; `lost` is no answer (`lost kept`: of a claim that was granted), `refused` a definite error, `unsure` an indefinite one.
 //! - `read`: answered from applied state. `index-N`, `time-N`, `time+N`: the witness says otherwise.
 //! - `policy NAME VALUE` before the first operation.
+//! - `batch N`: sent in a frame, together with the others of that number, and applied in one entry; `id N`
+//!   is its place among them, where that is not the order of the lines.
+//! - `amount=1` and the like: the digest of a named field; `mismatch amount` names it. `alg N` is another
+//!   algorithm of the fingerprint.
+//! - `list [in STATE] -> page [STATE T1 …]`: a page of the tenant, with the record or without; `more` says
+//!   that it goes on, `foreign` that its row is another tenant's.
+//! - `shadow of REPLY`: under observe, what would have been answered.
+//! - lines about the run: `phase NAME`, `node N`, `planned ID KIND`, `fault ID KIND [proved]`, `expect reply
+//!   KIND`, `expect PHASE N`, `final_scan` (must be whole), `log NODE COMMITTED INDEX:TERM:BYTES …`.
 //!
 //! Lease 1000 ms, retention 10 s, memory 20 s, abandoned 5 s; log time is real time plus 1000 s.
 
@@ -22,6 +31,9 @@ pub(crate) struct Case {
     pub(crate) title: String,
     pub(crate) tiers: Vec<Tier>,
     pub(crate) rules: Vec<String>,
+    /// What makes the run void, if it is.
+    pub(crate) void: Option<String>,
+    pub(crate) final_scan: bool,
     pub(crate) history: History,
 }
 
@@ -33,6 +45,8 @@ struct Teller {
     /// When a result was kept, and until when.
     kept: HashMap<String, (u64, u64)>,
     deadline_ms: u64,
+    phase: Phase,
+    node: u32,
 }
 
 pub(crate) fn parse(text: &str) -> Vec<Case> {
@@ -50,7 +64,17 @@ pub(crate) fn parse(text: &str) -> Vec<Case> {
                 other => panic!("no tier {other}"),
             });
             let history = teller.history.clone();
-            cases.push(Case { title: title.to_owned(), tiers: tiers.collect(), rules: Vec::new(), history });
+            let void = kind.strip_prefix("void(").and_then(|rest| rest.strip_suffix(')'));
+            cases.push(Case {
+                title: title.to_owned(),
+                tiers: tiers.collect(),
+                rules: Vec::new(),
+                void: void.map(ToOwned::to_owned),
+                final_scan: false,
+                history,
+            });
+        } else if line == "final_scan" {
+            cases.last_mut().unwrap().final_scan = true;
         } else if let Some(rule) = line.strip_prefix("rule ") {
             cases.last_mut().unwrap().rules.push(rule.to_owned());
         } else {
@@ -86,6 +110,8 @@ impl Teller {
             tokens: HashMap::new(),
             kept: HashMap::new(),
             deadline_ms: 0,
+            phase: Phase::Faults,
+            node: 1,
         }
     }
 
@@ -101,8 +127,51 @@ impl Teller {
             "policy" => self.policy(words[1], words[2]),
             "private" => self.history.header.everyone_reads = false,
             "exact_clocks" => self.history.header.clock.may_stall = false,
+            "phase" => self.phase = serde_json::from_value(words[1].into()).unwrap(),
+            "node" => self.node = words[1].parse().unwrap(),
+            "planned" => {
+                let (id, kind) = (words[1].parse().unwrap(), words[2].to_owned());
+                self.history.header.planned.push(PlannedFault { id, kind, target: String::new() });
+            }
+            "fault" => self.fault(&words),
+            "expect" if words[1] == "reply" => {
+                self.history.header.expect.replies.push(words[2].to_owned());
+            }
+            "expect" => {
+                let phase = serde_json::from_value(words[1].into()).unwrap();
+                self.history.header.expect.successes.insert(phase, words[2].parse().unwrap());
+            }
+            "log" => self.log(&words),
             _ => self.operation(&words),
         }
+    }
+
+    fn fault(&mut self, words: &[&str]) {
+        self.history.faults.push(Fault {
+            planned: Some(words[1].parse().unwrap()),
+            kind: words[2].to_owned(),
+            target: String::new(),
+            at_us: self.now_us,
+            proved: words.contains(&"proved"),
+            evidence: String::new(),
+            healed_at_us: None,
+            served_again_us: None,
+        });
+    }
+
+    fn log(&mut self, words: &[&str]) {
+        let entry = |word: &&str| {
+            let mut parts = word.split(':');
+            let mut number = || parts.next().unwrap().parse().unwrap();
+            let (index, term) = (number(), number());
+            LogEntry { index, term, digest: Hash16::of(parts.next().unwrap().as_bytes()) }
+        };
+        self.history.logs.push(LogDump {
+            node: words[1].parse().unwrap(),
+            shard: 0,
+            committed: words[2].parse().unwrap(),
+            entries: words[3..].iter().map(entry).collect(),
+        });
     }
 
     fn policy(&mut self, name: &str, value: &str) {
@@ -120,15 +189,20 @@ impl Teller {
         let arrow = words.iter().position(|word| *word == "->").unwrap();
         let (asked, answered) = (&words[..arrow], &words[arrow + 1..]);
         let took = number(asked, "until").unwrap_or(5);
-        self.now_us += 10_000;
-        let invoke_us = self.now_us.saturating_sub(sent_before * 1000);
-        self.now_us += took * 1000;
-        self.index += 1;
+        let batch = number(asked, "batch");
+        let in_frame = |it: &&Operation| batch.is_some() && it.batch == batch;
+        let frame = self.history.operations.iter().find(in_frame).cloned();
+        self.now_us += if frame.is_some() { 0 } else { 10_000 };
+        let invoke_us = frame.as_ref().map_or(self.now_us, |first| first.invoke_us);
+        let invoke_us = invoke_us.saturating_sub(sent_before * 1000);
+        self.now_us += if frame.is_some() { 0 } else { took * 1000 };
+        self.index += u64::from(frame.is_none());
+        let position = self.history.operations.iter().filter(in_frame).count();
         let read = answered.contains(&"read") || answered.contains(&"stale");
         let mut witness = Witness {
             shard: u32::try_from(number(answered, "shard").unwrap_or(0)).unwrap(),
             index: self.index,
-            position: 0,
+            position: u32::try_from(position).unwrap(),
             log_time_ms: 1_000_000 + self.now_us / 1000 - 2,
             basis: if answered.contains(&"stale") {
                 Basis::Stale
@@ -149,16 +223,16 @@ impl Teller {
         let call = self.call(asked);
         let reply = self.reply(answered, &call, &witness);
         let answered_at = (reply != Reply::None).then_some(self.now_us);
-        let id = self.history.operations.len() as u64 + 1;
+        let id = number(asked, "id").unwrap_or(self.history.operations.len() as u64 + 1);
         let told = !matches!(reply, Reply::None | Reply::Error { .. });
         self.history.operations.push(Operation {
             id,
             client: format!("c{id}").into(),
-            node: Some(1),
-            phase: Phase::Faults,
+            node: Some(self.node),
+            phase: self.phase,
             invoke_us,
             return_us: answered_at,
-            batch: None,
+            batch,
             principal: Name::default(),
             not_after_ms: number(asked, "not_after").map(|after| 1_000_000 + after),
             call,
@@ -211,7 +285,11 @@ impl Teller {
                 let of = |prefix| words[1..].iter().find(|word| word.starts_with(prefix));
                 Call::Claim(Box::new(Claim {
                     address,
-                    fingerprint: Some(fingerprint(of('f').unwrap_or(&"f1"))),
+                    fingerprint: Some(Fingerprint {
+                        algorithm: u16::try_from(number(words, "alg").unwrap_or(1)).unwrap(),
+                        ..fingerprint(of('f').unwrap_or(&"f1"))
+                    }),
+                    fields: words.iter().filter_map(|word| field(word)).collect(),
                     nonce: Hash16::of(of('n').unwrap().as_bytes()),
                     lease_ms: number(words, "lease"),
                     first_sent_ms: number(words, "sent").map(|sent| 1_000_000 + sent),
@@ -247,6 +325,13 @@ impl Teller {
                 wait_ms: 0,
                 stale: words.contains(&"stale"),
             }),
+            "list" => Call::List(Box::new(List {
+                shard: 0,
+                tenant: "shop".into(),
+                state: state_after(words, "in"),
+                limit: 100,
+                ..List::default()
+            })),
             other => panic!("no verb {other}"),
         }
     }
@@ -280,13 +365,25 @@ impl Teller {
                     shadow_of: None,
                 }))
             }
-            "shadow" => Reply::Granted(Box::new(Granted {
-                lease_ms: 1000,
-                lease_left_ms: 1000,
-                ..Granted::default()
-            })),
+            "shadow" => {
+                let of = words.iter().position(|word| *word == "of");
+                let shadow_of = of.map(|at| Box::new(self.reply(&words[at + 1..], call, witness)));
+                Reply::Granted(Box::new(Granted {
+                    lease_ms: 1000,
+                    lease_left_ms: 1000,
+                    shadow_of,
+                    ..Granted::default()
+                }))
+            }
             "in_flight" => Reply::InFlight { attempt, lease_left_ms: self.deadline_ms.saturating_sub(now) },
-            "mismatch" => Reply::Mismatch { algorithm: false, fields: Vec::new() },
+            "mismatch" => Reply::Mismatch {
+                algorithm: words.contains(&"algorithm"),
+                fields: words
+                    .iter()
+                    .filter(|word| FIELDS.contains(word))
+                    .map(|word| (*word).into())
+                    .collect(),
+            },
             "ended" => Reply::Ended(if words[1] == "lapsed" { Ended::Lapsed } else { Ended::Released }),
             "in_doubt" => Reply::InDoubt {
                 token: self.token(words),
@@ -322,7 +419,8 @@ impl Teller {
                 }
                 Reply::Completed { late: words.contains(&"late"), expires_at_ms: now + ms }
             }
-            "state" => self.view(words, attempt, (kept_at, kept_until), now),
+            "state" => Reply::State(Box::new(self.view(words, attempt, (kept_at, kept_until)))),
+            "page" => self.page(words, attempt, (kept_at, kept_until)),
             "lost" => {
                 if let (Call::Claim(claim), true) = (call, words.contains(&"kept")) {
                     self.deadline_ms = now + claim.lease_ms.unwrap_or(1000);
@@ -338,14 +436,24 @@ impl Teller {
         }
     }
 
-    fn view(&self, words: &[&str], attempt: u32, kept: (u64, u64), _: u64) -> Reply {
+    fn page(&self, words: &[&str], attempt: u32, kept: (u64, u64)) -> Reply {
+        let tenant = if words.contains(&"foreign") { "other" } else { "shop" };
+        let listed = state_after(words, "page").map(|_| {
+            let view = View { detail: None, ..self.view(words, attempt, kept) };
+            Row { address: address(tenant, "pay", b"k"), view }
+        });
+        let next = words.contains(&"more").then(|| address("shop", "pay", b"k"));
+        Reply::Page { rows: listed.into_iter().collect(), next }
+    }
+
+    fn view(&self, words: &[&str], attempt: u32, kept: (u64, u64)) -> View {
         let state: StateKind = serde_json::from_value(words[1].into()).unwrap();
         let absent = state == StateKind::Absent;
         let completed = state == StateKind::Completed;
         let outcome = self.outcome(&words[2..]);
         let detail = Detail { outcome, checkpoint: self.payload(&words[2..], 'c'), ..Detail::default() };
         let shown = !absent && !words.contains(&"closed");
-        Reply::State(Box::new(View {
+        View {
             state,
             token: self.token(words),
             attempt: if absent { 0 } else { attempt },
@@ -354,8 +462,22 @@ impl Teller {
             marked: words.contains(&"marked"),
             class: (completed && shown).then_some(Class::Success),
             detail: shown.then(|| Box::new(detail)),
-        }))
+        }
     }
+}
+
+/// The fields that a claim may name.
+const FIELDS: [&str; 3] = ["amount", "currency", "secret"];
+
+fn field(word: &str) -> Option<Field> {
+    let (name, digest) = word.split_once('=')?;
+    Some(Field { name: name.into(), digest: Hash16::of(digest.as_bytes()) })
+}
+
+/// The state that is named right after a word.
+fn state_after(words: &[&str], name: &str) -> Option<StateKind> {
+    let at = words.iter().position(|word| *word == name)?;
+    serde_json::from_value((*words.get(at + 1)?).into()).ok()
 }
 
 fn number(words: &[&str], name: &str) -> Option<u64> {
