@@ -19,6 +19,30 @@ fn traffic(node: &Node, id: GroupId) {
 }
 
 #[test]
+fn a_start_takes_no_more_space_than_what_was_written_before_it() {
+    let disk = SimDisk::new();
+    let mut config = small();
+    config.live_segments_max = 100;
+    for life in 1..=20 {
+        let node = Node::open(&disk, config.clone(), IdleMark::Never).expect("it opens");
+        let group = node.group(gid(1));
+        node.append(&group, entries(gid(1), 1, life..life + 1, 1000)).expect("appended");
+        drop(node);
+        disk.crash(life);
+        let held: usize =
+            segments(&disk).iter().filter_map(|path| disk.contents(path)).map(|b| b.len()).sum();
+        let small_ones = usize::try_from(life).expect("it is small") * (8 << 10);
+        assert!(
+            held <= (128 << 10) + small_ones,
+            "life {life}: {held} bytes in {} segments",
+            segments(&disk).len()
+        );
+    }
+    let node = Node::open(&disk, config, IdleMark::Never).expect("it opens");
+    assert_eq!(read_all(&node.group(gid(1))).expect("read").len(), 20);
+}
+
+#[test]
 fn each_fact_of_a_silent_group_moves_on_and_survives() {
     type Deed = fn(&Node);
     let deeds: [(&str, Deed); 5] = [

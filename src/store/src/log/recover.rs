@@ -78,6 +78,16 @@ impl Opened {
             .map_err(LogError::io("write the last write again"))
     }
 
+    /// Gives back the space behind the last accepted write: the next write begins a new segment, and a node
+    /// that is started again and again must not take a whole segment each time.
+    fn give_back_behind(&self, end: u64) -> Result<(), LogError> {
+        let len = self.file.len().map_err(LogError::io("measure a segment"))?;
+        if len > end {
+            self.file.set_len(end).map_err(LogError::io("shorten a segment"))?;
+        }
+        Ok(())
+    }
+
     /// Writes the header that a crash tore off the segment's first write, so that it does not count as damage
     /// later. All that it says is known from that write.
     fn write_header(&self, first: &Write) -> Result<(), LogError> {
@@ -239,6 +249,9 @@ impl Reader<'_> {
             let with_header = writes.len() == 1 && !newest.lacks_header;
             let from = if with_header { 0 } else { last.start };
             opened.write_again(&newest.bytes, from, last.end)?;
+        }
+        if let Some(last) = writes.last().filter(|_| self.damages.is_empty()) {
+            opened.give_back_behind(last.end)?;
         }
         opened.file.sync_data().map_err(LogError::io("sync what was recovered"))?;
         self.disk.sync_dir(self.dir).map_err(LogError::io("sync the log's directory"))?;
