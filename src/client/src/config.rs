@@ -31,7 +31,7 @@ pub struct ClientConfig {
     /// It is given up when nothing comes for so long after that. Default 2 s.
     pub ping_timeout: Duration,
     /// The pause before a call is sent again: doubled from the first to the second, with jitter.
-    /// Default 10 ms to 500 ms.
+    /// Default 10 ms to 200 ms.
     pub retry_backoff: (Duration, Duration),
     /// The pause before a node that could not be reached is dialled again: doubled, with jitter.
     /// Default 50 ms to 2 s.
@@ -70,7 +70,7 @@ impl ClientConfig {
             max_in_flight: hapax_wire::limits::IN_FLIGHT,
             ping_after: Duration::from_secs(2),
             ping_timeout: Duration::from_secs(2),
-            retry_backoff: (Duration::from_millis(10), Duration::from_millis(500)),
+            retry_backoff: (Duration::from_millis(10), Duration::from_millis(200)),
             connect_backoff: (Duration::from_millis(50), Duration::from_secs(2)),
             cache: None,
         }

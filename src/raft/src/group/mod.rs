@@ -11,6 +11,7 @@ pub mod rebuild;
 pub mod shard;
 pub mod snapshot;
 pub mod state_machine;
+pub mod succession;
 
 use crate::context::{Context, Placement};
 use crate::group::election::Election;
@@ -104,6 +105,12 @@ impl Group {
                 stopped.wait().await;
             })),
             tokio::spawn(reader.run(woken_calls, stop.subscribe())),
+            tokio::spawn(succession::watch(
+                Arc::clone(context),
+                placement.clone(),
+                raft.clone(),
+                stop.subscribe(),
+            )),
             tokio::spawn(lead::watch(Arc::clone(context), placement.clone(), raft, shard, stop.subscribe())),
             tokio::spawn(maintain::run(Arc::clone(context), Arc::downgrade(&group), stop.subscribe())),
         ];

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 /// The most messages that one write gathers.
@@ -131,6 +131,7 @@ pub struct PeerLink {
     queued_bytes: Arc<AtomicUsize>,
     queued_bytes_max: usize,
     up: Arc<AtomicBool>,
+    breaks: watch::Receiver<()>,
 }
 
 impl PeerLink {
@@ -145,9 +146,17 @@ impl PeerLink {
         let (queue, outgoing) = mpsc::unbounded_channel();
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let up = Arc::new(AtomicBool::new(false));
-        let keeper =
-            Keeper { peer, addr, me, connect, up: Arc::clone(&up), queued_bytes: Arc::clone(&queued_bytes) };
-        (Arc::new(Self { peer, queue, queued_bytes, queued_bytes_max, up }), keeper.run(outgoing))
+        let (broke, breaks) = watch::channel(());
+        let keeper = Keeper {
+            peer,
+            addr,
+            me,
+            connect,
+            up: Arc::clone(&up),
+            queued_bytes: Arc::clone(&queued_bytes),
+            broke,
+        };
+        (Arc::new(Self { peer, queue, queued_bytes, queued_bytes_max, up, breaks }), keeper.run(outgoing))
     }
 
     /// The peer.
@@ -160,6 +169,12 @@ impl PeerLink {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Acquire)
+    }
+
+    /// Changes whenever a connection has broken.
+    #[must_use]
+    pub fn breaks(&self) -> watch::Receiver<()> {
+        self.breaks.clone()
     }
 
     /// Queues a request; the reply comes on the returned channel.
@@ -253,6 +268,7 @@ struct Keeper {
     connect: Duration,
     up: Arc<AtomicBool>,
     queued_bytes: Arc<AtomicUsize>,
+    broke: watch::Sender<()>,
 }
 
 impl Keeper {
@@ -326,6 +342,7 @@ impl Keeper {
             result = self.write_requests(write, outgoing, &waiting, rpc) => result,
         };
         self.up.store(false, Ordering::Release);
+        self.broke.send_replace(());
         for (_, reply) in waiting.lock().drain() {
             reply.fail(&LinkError::Broken);
         }

@@ -3,12 +3,13 @@
 use crate::asks::{ask_node, claim, complete, get, token_of};
 use crate::harness::{Cluster, Setup};
 use hapax_core::{Reply, StateKind};
+use hapax_raft::config::Timing;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::RwLock;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 fn leads(cluster: &Cluster) -> Vec<usize> {
     let shards = cluster.shards();
@@ -31,6 +32,21 @@ async fn leads_are_spread_evenly_handed_over_at_shutdown_and_spread_again_after_
     cluster.start(1).await;
     cluster.wait("leads are spread evenly again", |cluster| leads(cluster) == [2, 2, 2]).await;
     cluster.check_agreement().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_node_is_gone_is_followed_as_soon_as_its_lease_is_over() {
+    // By silence alone a follower would stand after 11.9 s at the earliest; the lease takes 6 s.
+    let timing = Timing { election_min_ms: 11_900, election_max_ms: 12_000, ..Setup::of(3).timing };
+    let mut cluster = Cluster::form_with(Setup { shards: 1, timing, ..Setup::of(3) }).await;
+    let leader = cluster.leader_of(0).unwrap();
+    let follower = (leader + 1) % 3;
+    token_of(&cluster.ask(leader, claim("before", 1, 0)).await);
+    cluster.cut_power(leader, 1);
+    let gone = Instant::now();
+    assert!(matches!(cluster.insist(follower, claim("after", 1, 0)).await, Reply::Granted(_)));
+    let took = gone.elapsed();
+    assert!(took > Duration::from_secs(5) && took < Duration::from_secs(10), "{took:?}");
 }
 
 /// Writers that claim and complete keys until they are told to stop, and what they were told.
