@@ -70,16 +70,31 @@ impl SimClock {
 
     /// Stops the wall clock where it stands at `now`, or lets it run on with the right time.
     pub fn freeze_wall(&self, frozen: bool, now: Duration) {
-        self.seen_ms.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let at = if frozen { self.wall_ms() } else { RUNNING };
+        let at = if frozen { self.wall_at(now) } else { RUNNING };
         self.wall_frozen_ms.store(at, Ordering::Relaxed);
     }
 
-    /// How far the wall clock is off, ms.
+    /// How far the wall clock is off at `now`, ms; drift is not counted.
     #[must_use]
-    pub fn off_ms(&self) -> u64 {
-        let right = EPOCH_MS + self.drifted(self.seen_ms.load(Ordering::Relaxed));
-        self.wall_ms().abs_diff(right)
+    pub fn off_ms(&self, now: Duration) -> u64 {
+        self.ahead_ms(now).max(self.right_ms(now).saturating_sub(self.wall_at(now)))
+    }
+
+    /// How far the wall clock is ahead at `now`, ms; drift is not counted.
+    #[must_use]
+    pub fn ahead_ms(&self, now: Duration) -> u64 {
+        self.wall_at(now).saturating_sub(self.right_ms(now))
+    }
+
+    fn right_ms(&self, now: Duration) -> u64 {
+        EPOCH_MS + self.drifted(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn wall_at(&self, now: Duration) -> u64 {
+        match self.wall_frozen_ms.load(Ordering::Relaxed) {
+            RUNNING => self.right_ms(now).saturating_add_signed(self.wall_offset_ms.load(Ordering::Relaxed)),
+            frozen => frozen,
+        }
     }
 
     /// Puts the wall clock right again.
@@ -91,11 +106,7 @@ impl SimClock {
 
 impl Clock for SimClock {
     fn wall_ms(&self) -> u64 {
-        match self.wall_frozen_ms.load(Ordering::Relaxed) {
-            RUNNING => (EPOCH_MS + self.drifted(self.now_ms()))
-                .saturating_add_signed(self.wall_offset_ms.load(Ordering::Relaxed)),
-            frozen => frozen,
-        }
+        self.wall_at(Duration::from_millis(self.now_ms()))
     }
 
     fn boot_ms(&self) -> u64 {

@@ -19,7 +19,7 @@ pub enum Whom {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cut {
-    /// One node from all others, clients too.
+    /// One node from all others.
     Isolate(usize),
     /// One node does not reach the others, but hears them.
     Mute(usize),
@@ -80,6 +80,21 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Where at most one fault can be at a time, if it is of such a kind: of two, the later one would
+    /// undo the other, or nobody could tell their effects apart.
+    #[must_use]
+    pub fn place(&self) -> Option<(&'static str, usize)> {
+        match self {
+            Self::PowerAtOp(i, _) => Some(("power", *i)),
+            Self::WriteError(i, _) | Self::SyncError(i, _) | Self::DiskFull(i) => Some(("calls", *i)),
+            Self::SlowDisk(i, _) => Some(("pace", *i)),
+            Self::ClockStep(i, _) | Self::ClockFrozen(i) => Some(("wall clock", *i)),
+            Self::Lossy { .. } => Some(("loss", 0)),
+            Self::Restart(_) => Some(("stop", 0)),
+            _ => None,
+        }
+    }
+
     /// The stable name of its kind.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -3,7 +3,7 @@
 use crate::machine::{End, Machine};
 use crate::plan::Plan;
 use crate::site::RESERVE_BYTES;
-use hapax_core::{Policy, PolicyTable};
+use hapax_core::PolicyTable;
 use hapax_server::config::{
     AnomalySection, ClusterSection, Config, Engine, HttpSection, LimitsSection, LogSection, NodeSection,
     PeerSection, StorageSection, TimingSection,
@@ -11,15 +11,11 @@ use hapax_server::config::{
 use hapax_server::server::{Ports, Running, Tuning};
 use hapax_store::log::LogConfig;
 use hapax_store::records::RecordConfig;
+use hapax_tests::workload::policy;
 use std::sync::Arc;
 
 /// The length of a log segment: short, so that they are rolled, given up and used again.
 const SEGMENT_BYTES: u64 = 2 << 20;
-
-/// Leases as short as allowed, and results that outlast the run.
-fn policies() -> PolicyTable {
-    PolicyTable { default: Policy { lease_ms: 2_000, ..Policy::default() }, rules: Vec::new() }
-}
 
 /// What all nodes of a cluster are told alike.
 #[derive(Clone, Debug)]
@@ -60,7 +56,7 @@ impl Cluster {
             timing: TimingSection { shutdown_ms: 3_000, ..TimingSection::default() },
             segment_bytes: SEGMENT_BYTES,
             log_kept: plan.log_kept,
-            policies: policies(),
+            policies: policy::table(plan.scale),
         }
     }
 

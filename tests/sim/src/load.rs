@@ -1,7 +1,9 @@
-//! The clients of a run: they claim, complete, release, renew and abandon, and tell the oracle.
+//! The clients of a run, on one simulated machine that no fault strikes.
 //!
-//! They use the product's own client, with its routing and its retries. All of them live on one
-//! simulated machine, which no fault strikes.
+//! Most of the load is that of the whole-system tests, whose calls are recorded for the history
+//! checker: every verb, each sent once. Beside it a few callers use the product's own client, with its
+//! routing and its retries, and tell the oracle what they heard; they also find out when every shard
+//! serves again.
 
 use crate::clock::ClientClock;
 use crate::entropy::Seeded;
@@ -11,14 +13,23 @@ use crate::oracle::Oracle;
 use crate::plan::Plan;
 use crate::random::Random;
 use crate::trace;
+use hapax_checker::history::Header;
 use hapax_client::env::Env;
 use hapax_client::{ClaimReply, ClaimRequest, Client, ClientConfig, CompleteReply, ReleaseReply};
 use hapax_core::request::{CompleteAsk, ReleaseAsk, RenewAsk};
 use hapax_core::{Address, Blob, Metadata, Outcome, OutcomeClass, Token, Witness};
+use hapax_tests::workload::{Recorder, Settings, Targets, Workload, WorkloadWorld, final_scan};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// How often clients look at what they are to do.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long the scan of the workers' keys may take.
+pub const SCAN_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the clients do at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +40,7 @@ pub enum Phase {
     Probe,
     /// They rest.
     Rest,
-    /// They ask for every acknowledged key.
+    /// They ask for every key that was acknowledged or granted.
     Scan,
 }
 
@@ -38,32 +49,42 @@ pub enum Phase {
 pub struct Load {
     /// What they do.
     pub phase: Cell<Phase>,
-    /// What they were told.
+    /// What the workers asked and heard.
+    pub recorder: Arc<Recorder>,
+    /// What the callers were told.
     pub oracle: RefCell<Oracle>,
     /// Shards that acknowledged a write since this was last cleared.
     pub served: RefCell<BTreeSet<u32>>,
     /// Keys of the scan that were found as they must be.
     pub scanned: Cell<u64>,
-    /// The scan is over.
+    /// The scan of the callers' keys is over.
     pub scan_done: Cell<bool>,
-    /// Clients that are in the middle of an operation.
+    /// The scan of the workers' keys is over, or failed.
+    pub final_scan: RefCell<Option<Result<u64, String>>>,
+    /// Callers and workers that are in the middle of an operation; all workers count as one.
     pub busy: Cell<usize>,
-    to_scan: RefCell<Option<Vec<String>>>,
 }
 
 impl Load {
     /// Nothing was done so far.
     #[must_use]
-    pub fn new() -> Rc<Self> {
+    pub fn new(header: Header) -> Rc<Self> {
         Rc::new(Self {
+            recorder: Recorder::in_memory(header, Arc::new(order_us())),
             phase: Cell::new(Phase::Work),
             oracle: RefCell::default(),
             served: RefCell::default(),
             scanned: Cell::new(0),
             scan_done: Cell::new(false),
+            final_scan: RefCell::new(None),
             busy: Cell::new(0),
-            to_scan: RefCell::new(None),
         })
+    }
+
+    async fn until(&self, phases: &[Phase]) {
+        while !phases.contains(&self.phase.get()) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     fn heard(&self, witness: Option<Witness>, kind: &str) {
@@ -85,16 +106,50 @@ impl Load {
     }
 }
 
+/// The time of the simulation, µs, rising with each reading: all clients run on one thread, so that
+/// what comes before something else in the same millisecond is known.
+fn order_us() -> impl Fn() -> u64 {
+    let last = AtomicU64::new(0);
+    move || {
+        let now = turmoil::sim_elapsed().unwrap_or_default().as_micros();
+        let now = u64::try_from(now).unwrap_or(u64::MAX).max(last.load(Ordering::Relaxed) + 1);
+        last.store(now, Ordering::Relaxed);
+        now
+    }
+}
+
 /// Runs the clients for ever.
 pub async fn run(plan: Rc<Plan>, load: Rc<Load>) -> turmoil::Result {
-    for number in 0..plan.clients {
-        let worker = Worker::new(&plan, &load, number);
-        tokio::task::spawn_local(worker.run());
+    for number in 0..plan.callers {
+        let caller = Caller::new(&plan, &load, number);
+        tokio::task::spawn_local(caller.run());
     }
+    work(&plan, &load).await;
     std::future::pending().await
 }
 
-struct Worker {
+/// The recorded load, from the beginning to its own scan.
+async fn work(plan: &Plan, load: &Load) {
+    let world = WorkloadWorld { network: Arc::new(SimNetwork), seed: plan.seed };
+    let targets = Targets { nodes: (0..plan.nodes).map(client_addr).collect(), shards: plan.shards };
+    let settings = Settings {
+        workers: plan.workers,
+        lanes: 2,
+        live_keys: plan.live_keys,
+        pause: Duration::from_millis(plan.pause_ms),
+        ..Settings::simulated()
+    };
+    load.busy.set(load.busy.get() + 1);
+    let workload = Workload::start(world.clone(), targets.clone(), settings, Arc::clone(&load.recorder));
+    load.until(&[Phase::Rest, Phase::Scan]).await;
+    workload.stop().await;
+    load.busy.set(load.busy.get() - 1);
+    load.until(&[Phase::Scan]).await;
+    let scanned = final_scan(&world, &targets, &load.recorder, SCAN_WITHIN).await;
+    *load.final_scan.borrow_mut() = Some(scanned.map_err(|error| format!("{error:#}")));
+}
+
+struct Caller {
     plan: Rc<Plan>,
     load: Rc<Load>,
     number: usize,
@@ -103,7 +158,7 @@ struct Worker {
     made: u64,
 }
 
-impl Worker {
+impl Caller {
     fn new(plan: &Rc<Plan>, load: &Rc<Load>, number: usize) -> Self {
         let mut random = Random::of(plan.seed ^ (number as u64) << 40, "client");
         let env = Env::new(ClientClock, Seeded::new(random.next_u64()), SimNetwork);
@@ -236,8 +291,7 @@ impl Worker {
     }
 
     async fn scan(&mut self, client: &Client) {
-        let keys = self.load.to_scan.borrow_mut().take();
-        let keys = keys.unwrap_or_else(|| self.load.oracle.borrow().kept());
+        let keys = self.load.oracle.borrow().kept();
         for key in keys {
             let Some(address) = address(&key) else { continue };
             loop {

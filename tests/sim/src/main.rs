@@ -3,14 +3,16 @@
 //!
 //! What is simulated: sockets (turmoil), disks (`SimDisk`, with an engine in memory that loses what
 //! was not synced), clocks, timers and randomness. What is real: everything of the product from the
-//! configuration upwards (`Running::start`), with its own client as the load. A seed decides
-//! everything; running it twice gives the same trace, which `determinism` checks.
+//! configuration upwards (`Running::start`). The load is that of the whole-system tests, judged by the
+//! history checker, and callers with the product's own client beside it. A seed decides everything;
+//! running it twice gives the same trace, which `determinism` checks.
 
 mod clock;
 mod entropy;
 mod fault;
 mod gate;
 mod host;
+mod judge;
 mod load;
 mod machine;
 mod network;
@@ -43,7 +45,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs seeds, and fails if one of them does.
+    /// Runs seeds, and fails if one of them does, or if more than a tenth of them prove nothing.
     Run {
         /// Which, `from..to`.
         #[arg(long, value_parser = seeds)]
@@ -54,8 +56,8 @@ enum Command {
         /// Simulated seconds of load for each.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
-        /// No seed is begun after so many minutes, `15m`.
-        #[arg(long, value_parser = minutes)]
+        /// No seed is begun after so long, `15m` or `240s`.
+        #[arg(long, value_parser = span)]
         budget: Option<Duration>,
     },
     /// Runs each seed twice, and fails if it is not the same twice, to the byte.
@@ -77,6 +79,9 @@ enum Command {
         /// Simulated seconds of load, as in the run that failed.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
+        /// Where its history goes, for `hapax-check`.
+        #[arg(long)]
+        history: Option<PathBuf>,
     },
     /// Runs one seed and writes its verdict as JSON: what the others start for each seed.
     #[command(hide = true)]
@@ -116,15 +121,22 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
     Ok((number(from)?, number(to)?))
 }
 
-fn minutes(text: &str) -> Result<Duration, String> {
-    let minutes = text.strip_suffix('m').unwrap_or(text).parse::<u64>().map_err(|error| error.to_string())?;
-    Ok(Duration::from_secs(minutes * 60))
+fn span(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or("neither 15m nor 240s")?;
+    let number = number.parse::<u64>().map_err(|error| error.to_string())?;
+    match unit {
+        "m" => Ok(Duration::from_secs(number * 60)),
+        "s" => Ok(Duration::from_secs(number)),
+        _ => Err("neither 15m nor 240s".to_owned()),
+    }
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     run::keep_panics();
     let work = match Arguments::parse().command {
-        Command::Replay { seed, seconds } => return replay::replay(seed, seconds),
+        Command::Replay { seed, seconds, history } => {
+            return replay::replay(seed, seconds, history.as_deref());
+        }
         Command::One { seed, seconds, exact, events } => return one(seed, seconds, exact, events),
         Command::Run { seeds: (from, to), jobs, seconds, budget } => {
             Work { from, to, jobs, seconds, budget, twice: false, ledger: None }
@@ -139,7 +151,8 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let mut summary = runner::run(work)?;
     summary.tell();
-    Ok(if summary.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_good = summary.failed.is_empty() && !summary.is_void();
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[expect(clippy::print_stdout, reason = "the verdict is for the process that started this one")]

@@ -18,11 +18,21 @@ pub struct Plan {
     pub nodes: usize,
     /// Shards.
     pub shards: u32,
-    /// Clients.
-    pub clients: usize,
-    /// The pause of a client between two operations, ms: up to.
+    /// One step of everything, ms: within it, hosts run one after the other.
+    pub tick_ms: u64,
+    /// Workers of the recorded load.
+    pub workers: usize,
+    /// The longest pause of a worker between two acts, ms.
+    pub pause_ms: u64,
+    /// Keys that the workers meet on.
+    pub live_keys: usize,
+    /// Deadlines of the load's policies, against their shortest.
+    pub scale: u64,
+    /// Callers that use the product's client.
+    pub callers: usize,
+    /// The pause of a caller between two operations, ms: up to.
     pub think_ms: u64,
-    /// Keys of the whole load.
+    /// Keys of all callers.
     pub keys: u64,
     /// Log entries kept for followers: few, so that snapshots and purges come up.
     pub log_kept: u64,
@@ -59,11 +69,16 @@ impl Plan {
             seed,
             nodes,
             shards: u32::try_from(random.between(1, 9)).unwrap_or(1),
-            clients: usize::try_from(random.between(2, 9)).unwrap_or(2),
-            think_ms: [20, 60, 200, 400][random.index(4)],
-            keys: [8, 40, 400, 4000][random.index(4)],
+            tick_ms: [1, 2, 4, 5][random.index(4)],
+            workers: usize::try_from(random.between(2, 7)).unwrap_or(2),
+            pause_ms: [150, 400, 1000][random.index(3)],
+            live_keys: [4, 12, 40][random.index(3)],
+            scale: [1, 2, 5][random.index(3)],
+            callers: usize::try_from(random.between(1, 3)).unwrap_or(1),
+            think_ms: [200, 400, 1000][random.index(3)],
+            keys: [8, 400, 4000][random.index(3)],
             log_kept: [16, 40, 200, 2000][random.index(4)],
-            latency_ms: [1, 3, 10, 40][random.index(4)],
+            latency_ms: [1, 5, 10, 40][random.index(4)],
             disk_ms: [0, 2, 6, 20][random.index(4)],
             drifts: (0..nodes).map(|_| drift(&mut random)).collect(),
             faults_from_ms: FIRST_FAULT_MS,
@@ -74,6 +89,14 @@ impl Plan {
         };
         plan.faults = plan.draw_faults(&mut random);
         plan
+    }
+
+    /// Whether any wall clock will be wrong by more than drift.
+    #[must_use]
+    pub fn has_wrong_clocks(&self) -> bool {
+        let of_clocks =
+            |planned: &Planned| matches!(planned.fault, Fault::ClockStep(..) | Fault::ClockFrozen(_));
+        self.faults.iter().any(of_clocks)
     }
 
     fn draw_faults(&self, random: &mut Random) -> Vec<Planned> {

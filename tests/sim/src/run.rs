@@ -2,14 +2,15 @@
 //!
 //! Contract: warm up, faults, heal; then every shard must serve within 10 simulated seconds, every
 //! replica agree and purge its log within another 10 once the load rests, and every acknowledged
-//! result be found. A fault that was not shown to have had an effect makes the seed void. A panic
-//! anywhere is a failure.
+//! result be found. The history of the recorded load is judged by the history checker, all tiers. A fault
+//! that was not shown to have had an effect makes the seed void. A panic anywhere is a failure.
 
-use crate::entropy;
 use crate::load::{Load, Phase};
 use crate::plan::Plan;
-use crate::site::{Site, TICK_MS};
+use crate::site::Site;
 use crate::trace;
+use crate::{entropy, judge};
+use hapax_checker::history::{self, History};
 use hapax_wire::status::{ShardRole, ShardStatus};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -23,8 +24,10 @@ const SERVE_WITHIN_MS: u64 = 10_000;
 const AGREE_WITHIN_MS: u64 = 10_000;
 /// How long clients may take to finish what they began, ms: their longest deadline and a little.
 const REST_WITHIN_MS: u64 = 16_000;
-/// How long the scan may take, ms.
+/// How long the scans may take, ms.
 const SCAN_WITHIN_MS: u64 = 120_000;
+/// Whether replicas agree is looked at so often, ms: each tick divides it.
+const LOOK_MS: u64 = 20;
 
 /// What became of the faults of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,15 +56,30 @@ pub struct Verdict {
     /// Where exact: every event.
     #[serde(skip)]
     pub events: Vec<(u64, String)>,
+    /// What the recorded load asked and heard.
+    #[serde(skip)]
+    pub history: Option<History>,
     /// Simulated ms.
     pub simulated_ms: u64,
     /// Real ms.
     pub real_ms: u64,
+    /// Ms of a processor, all of it.
+    pub cpu_ms: u64,
+    /// Ms of these in the checker.
+    pub checked_ms: f64,
     /// From the heal until every shard served, ms.
     pub served_after_ms: u64,
     /// From the load's end until all replicas agreed, ms.
     pub agreed_after_ms: u64,
-    /// Answered calls.
+    /// Recorded operations.
+    pub operations: u64,
+    /// Their addresses.
+    pub addresses: u64,
+    /// Those of which nobody knows the effect.
+    pub indefinite: u64,
+    /// How often each kind of reply was recorded.
+    pub replies: BTreeMap<String, u64>,
+    /// Answered calls of the product's client.
     pub answered: u64,
     /// Calls refused as definite.
     pub refused: u64,
@@ -104,11 +122,16 @@ pub fn seed(seed: u64, seconds: u64, exact: bool) -> Verdict {
         // Before anything else: the first hash map of the thread draws its keys.
         entropy::own(seed);
         trace::begin(exact);
-        let run = || Run::new(seed, seconds).run();
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
-            let text = PANIC.with(|first| first.borrow_mut().take()).unwrap_or_default();
-            Verdict { seed, failures: vec![format!("panicked: {text}")], ..Verdict::default() }
-        })
+        let run = || Run::new(seed, seconds).map(Run::run);
+        let failed = |why: String| Verdict { seed, failures: vec![why], ..Verdict::default() };
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(error)) => failed(format!("cannot begin: {error:#}")),
+            Err(_) => {
+                let text = PANIC.with(|first| first.borrow_mut().take()).unwrap_or_default();
+                failed(format!("panicked: {text}"))
+            }
+        }
     });
     let joined = thread.map(std::thread::JoinHandle::join);
     match joined {
@@ -128,12 +151,12 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64, seconds: u64) -> Self {
+    fn new(seed: u64, seconds: u64) -> anyhow::Result<Self> {
         let plan = Rc::new(Plan::draw(seed, seconds));
-        let load = Load::new();
+        let load = Load::new(judge::header(&plan)?);
         let site = Site::build(&plan, &load);
         let verdict = Verdict { seed, ..Verdict::default() };
-        Self { plan, load, site, verdict, began: Instant::now() }
+        Ok(Self { plan, load, site, verdict, began: Instant::now() })
     }
 
     fn run(mut self) -> Verdict {
@@ -150,6 +173,7 @@ impl Run {
         if self.load.oracle.borrow().answered == 0 {
             self.fail("nothing was answered before the first fault");
         }
+        self.load.recorder.set_phase(history::Phase::Faults);
         while self.site.now_ms() < self.plan.heal_at_ms {
             self.site.step()?;
         }
@@ -163,6 +187,7 @@ impl Run {
             None => self.not_served(),
         }
         self.load.phase.set(Phase::Work);
+        self.load.recorder.set_phase(history::Phase::Healed);
         while self.site.now_ms() < self.plan.end_ms {
             self.site.step()?;
         }
@@ -170,9 +195,8 @@ impl Run {
         if self.wait(REST_WITHIN_MS, |run| run.load.busy.get() == 0)?.is_none() {
             self.fail("a client's call outlived its deadline");
         }
-        match self
-            .wait(AGREE_WITHIN_MS, |run| run.site.now_ms().is_multiple_of(20) && run.disagrees().is_none())?
-        {
+        let agree = |run: &Self| run.site.now_ms().is_multiple_of(LOOK_MS) && run.disagrees().is_none();
+        match self.wait(AGREE_WITHIN_MS, agree)? {
             Some(ms) => self.verdict.agreed_after_ms = ms,
             None => {
                 let why = self.disagrees().unwrap_or_default();
@@ -180,8 +204,12 @@ impl Run {
             }
         }
         self.load.phase.set(Phase::Scan);
-        if self.wait(SCAN_WITHIN_MS, |run| run.load.scan_done.get())?.is_none() {
-            self.fail("the scan of acknowledged keys did not end");
+        let scanned = |run: &Self| run.load.scan_done.get() && run.load.final_scan.borrow().is_some();
+        if self.wait(SCAN_WITHIN_MS, scanned)?.is_none() {
+            self.fail("the scans did not end");
+        }
+        if let Some(Err(why)) = &*self.load.final_scan.borrow() {
+            self.verdict.failures.push(format!("the final scan failed: {why}"));
         }
         Ok(())
     }
@@ -268,26 +296,36 @@ impl Run {
         verdict.scanned = load.scanned.get();
         verdict.complaints.clone_from(&site.complaints);
         verdict.fatals = site.fatals.iter().sum();
-        verdict.delivered = trace::network().delivered;
+        verdict.delivered = trace::ways().delivered();
         let stopped = |(_, status): &(usize, ShardStatus)| status.role == ShardRole::Stopped;
         verdict.quarantined = site.replicas().iter().filter(|it| stopped(it)).count() as u64;
         for struck in &site.struck {
             let kind = verdict.faults.entry(struck.planned.fault.kind().to_owned()).or_default();
             kind.planned += 1;
-            kind.proved += u64::from(struck.proved);
-            kind.skipped += u64::from(struck.skipped);
-            if !struck.proved && !struck.skipped {
-                verdict.void.push(format!("{:?} at {} ms", struck.planned.fault, struck.planned.at_ms));
-            }
+            kind.proved += u64::from(struck.proved.is_some());
+            kind.skipped += u64::from(struck.skipped.is_some());
         }
-        debug_assert_eq!(site.now_ms() % TICK_MS, 0, "whole ticks");
         verdict.simulated_ms = site.now_ms();
         for status in site.replicas() {
             trace::note(&format!("{} {} {:?};", status.0, status.1.applied_index, status.1.digest));
         }
+        let history = load.recorder.finish().map(|history| {
+            history.map(|mut history| {
+                judge::complete(&mut history, &site);
+                history
+            })
+        });
         drop(site);
         verdict.hash = trace::hash();
         verdict.events = trace::events();
+        if let Ok(Some(history)) = history {
+            judge::judge(&history, &mut verdict);
+            verdict.history = Some(history);
+        } else {
+            verdict.failures.push("there is no history".to_owned());
+        }
+        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        verdict.cpu_ms = u64::try_from(cpu.tv_sec * 1000 + cpu.tv_nsec / 1_000_000).unwrap_or(0);
         verdict.real_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         verdict
     }

@@ -39,7 +39,11 @@ pub struct Summary {
     /// Of those, void.
     pub void: u64,
     simulated_ms: u64,
-    real_ms: u64,
+    cpu_ms: u64,
+    checked_ms: f64,
+    operations: u64,
+    indefinite: u64,
+    replies: BTreeMap<String, u64>,
     answered: u64,
     unknown: u64,
     refused: u64,
@@ -159,7 +163,13 @@ impl Summary {
         self.seeds += 1;
         self.void += u64::from(!verdict.void.is_empty());
         self.simulated_ms += verdict.simulated_ms;
-        self.real_ms += verdict.real_ms;
+        self.cpu_ms += verdict.cpu_ms;
+        self.checked_ms += verdict.checked_ms;
+        self.operations += verdict.operations;
+        self.indefinite += verdict.indefinite;
+        for (kind, count) in &verdict.replies {
+            *self.replies.entry(kind.clone()).or_default() += count;
+        }
         self.answered += verdict.answered;
         self.unknown += verdict.unknown;
         self.refused += verdict.refused;
@@ -173,6 +183,9 @@ impl Summary {
             sum.planned += kind.planned;
             sum.proved += kind.proved;
             sum.skipped += kind.skipped;
+        }
+        for void in &verdict.void {
+            say(&format!("void: seed {}: {void}", verdict.seed));
         }
         if verdict.failures.is_empty() {
             self.served_after_ms.push(verdict.served_after_ms);
@@ -190,14 +203,21 @@ impl Summary {
 
     fn line(&self, elapsed: Duration) -> String {
         format!(
-            "{:>6.0} s: {} seeds, {} failed, {} void, {:.2} simulated hours, {} calls answered",
+            "{:>6.0} s: {} seeds, {:.2} simulated hours, {} void, {} failed, {:.2} CPU-s a seed, {} operations judged",
             elapsed.as_secs_f64(),
             self.seeds,
-            self.failed.len(),
-            self.void,
             self.simulated_ms as f64 / 3_600_000.0,
-            self.answered,
+            self.void,
+            self.failed.len(),
+            self.cpu_ms as f64 / 1000.0 / self.seeds.max(1) as f64,
+            self.operations,
         )
+    }
+
+    /// Whether more than a tenth of the seeds prove nothing, or there was none.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.seeds == 0 || self.void * 10 > self.seeds
     }
 
     /// Says what came of it.
@@ -212,7 +232,11 @@ impl Summary {
         let served = worst(&mut self.served_after_ms);
         let agreed = worst(&mut self.agreed_after_ms);
         say(&format!(
-            "calls: {} answered, {} refused as definite, {} unknown; {} completions acknowledged, {} found again",
+            "recorded: {} operations, {} with an unknown effect; replies: {:?}",
+            self.operations, self.indefinite, self.replies
+        ));
+        say(&format!(
+            "callers: {} answered, {} refused as definite, {} unknown; {} completions acknowledged, {} found again",
             self.answered, self.refused, self.unknown, self.acknowledged, self.scanned
         ));
         say(&format!(
@@ -231,7 +255,12 @@ impl Summary {
         for (name, kind) in &self.faults {
             say(&format!("{name:<24}{:>9}{:>9}{:>9}", kind.planned, kind.proved, kind.skipped));
         }
-        let each = self.real_ms as f64 / self.seeds.max(1) as f64;
-        say(&format!("{each:.0} ms a seed; failed: {:?}", self.failed));
+        let each = |ms: f64| ms / 1000.0 / self.seeds.max(1) as f64;
+        say(&format!(
+            "{:.2} CPU-s a seed, {:.2} s of it in the checker; failed: {:?}",
+            each(self.cpu_ms as f64),
+            each(self.checked_ms),
+            self.failed
+        ));
     }
 }

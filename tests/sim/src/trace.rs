@@ -14,15 +14,35 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use xxhash_rust::xxh3::Xxh3;
 
-/// Counts of one thread's network.
+/// Hosts that are told apart: they are numbered from 1 as they were registered, which is the last part
+/// of the address that the simulation gives them.
+const HOSTS: usize = 16;
+
+/// What became of the messages from one host to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Network {
+pub struct Way {
     /// Messages that arrived.
     pub delivered: u64,
-    /// Messages that a partition swallowed.
-    pub dropped: u64,
-    /// Messages that are, or were, held.
-    pub held: u64,
+    /// Messages that were swallowed or held.
+    pub lost: u64,
+}
+
+/// The messages of one thread's network, by sender and receiver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ways([[Way; HOSTS]; HOSTS]);
+
+impl Ways {
+    /// What became of those from the host registered as number `from` (from 0) to that of number `to`.
+    #[must_use]
+    pub fn way(&self, from: usize, to: usize) -> Way {
+        self.0.get(from + 1).and_then(|ways| ways.get(to + 1)).copied().unwrap_or_default()
+    }
+
+    /// Messages that arrived anywhere.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.0.iter().flatten().map(|way| way.delivered).sum()
+    }
 }
 
 #[derive(Default)]
@@ -30,7 +50,7 @@ struct Thread {
     on: bool,
     exact: bool,
     hash: Xxh3,
-    network: Network,
+    ways: Ways,
     /// What each place in the code says, so that it is formatted once.
     kinds: BTreeMap<(&'static str, u32), Kind>,
     text: String,
@@ -81,8 +101,8 @@ pub fn events() -> Vec<(u64, String)> {
 
 /// The network's counts so far.
 #[must_use]
-pub fn network() -> Network {
-    THREAD.with(|thread| thread.borrow().network)
+pub fn ways() -> Ways {
+    THREAD.with(|thread| thread.borrow().ways)
 }
 
 /// Looks at the events of the network, and of the product where asked.
@@ -158,16 +178,17 @@ impl Thread {
                 kind
             }
         };
-        match kind {
-            Kind::Delivered => self.network.delivered += 1,
-            Kind::Dropped => self.network.dropped += 1,
-            Kind::Held => self.network.held += 1,
-            Kind::Other if !self.exact => return,
-            Kind::Other => {}
+        if kind == Kind::Other && !self.exact {
+            return;
         }
         self.text.clear();
-        let mut fields = Fields { text: &mut self.text, exact: self.exact };
+        let mut fields = Fields { text: &mut self.text, exact: self.exact, ends: [0; 2] };
         event.record(&mut fields);
+        let [from, to] = fields.ends;
+        if let Some(way) = self.ways.0.get_mut(from).and_then(|ways| ways.get_mut(to)) {
+            way.delivered += u64::from(kind == Kind::Delivered);
+            way.lost += u64::from(matches!(kind, Kind::Dropped | Kind::Held));
+        }
         if self.exact {
             let begins = self.text.chars().take(200).collect::<String>();
             let event = xxhash_rust::xxh3::xxh3_64(self.text.as_bytes());
@@ -192,13 +213,42 @@ impl Visit for Message {
 struct Fields<'a> {
     text: &'a mut String,
     exact: bool,
+    /// The numbers of sender and receiver.
+    ends: [usize; 2],
 }
 
 impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let end = match field.name() {
+            "src" => Some(0),
+            "dst" => Some(1),
+            _ => None,
+        };
         // The bytes are long in hexadecimal digits; the ends of a message are not.
-        if self.exact || matches!(field.name(), "src" | "dst") {
+        if self.exact || end.is_some() {
+            let begin = self.text.len();
             let _written = write!(self.text, "{}={value:?};", field.name());
+            if let Some(end) = end {
+                self.ends[end] = host_number(self.text.get(begin..).unwrap_or_default());
+            }
         }
+    }
+}
+
+/// The last part of the host's address in `src=192.168.0.3:7411;`; 0 where it cannot be read.
+fn host_number(text: &str) -> usize {
+    let host = text.rsplit_once(':').map_or("", |(host, _)| host);
+    host.rsplit_once('.').and_then(|(_, last)| last.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_told_apart_by_the_last_part_of_their_address() {
+        assert_eq!(host_number("src=192.168.0.3:7411;"), 3);
+        assert_eq!(host_number("dst=192.168.0.12:49152;"), 12);
+        assert_eq!(host_number("dst=nothing;"), 0);
     }
 }

@@ -1,0 +1,78 @@
+//! When processes did not run, and when log time may jump for it.
+//!
+//! A process forgets at its end what it knew of log time. Once a quorum of a shard has, and nobody
+//! who ran on can be asked, its next leader takes the wall clocks' median: the protocol's cold start.
+
+use super::Site;
+use hapax_checker::history::Window;
+
+/// A process that restarted may hear nothing of log time for so long, ms: its shards rest, or it
+/// cannot be reached.
+const DEAF_MS: u64 = 20_000;
+/// What readings of clocks and ticks may add, ms.
+const SLACK_MS: u64 = 200;
+
+/// A process did not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Outage {
+    pub(super) node: usize,
+    pub(super) from_ms: u64,
+    pub(super) until_ms: u64,
+}
+
+impl Site<'_> {
+    /// The windows in which the log time of a shard may jump, and by how much: only where processes of
+    /// two nodes had ended shortly one after the other, and by no more than wall clocks were ahead of
+    /// log time.
+    #[must_use]
+    pub fn jumps(&self) -> Vec<Window> {
+        let drift = self.plan.drifts.iter().map(|drift| drift.unsigned_abs()).max().unwrap_or(0);
+        // Log time falls behind the walls by its own slowest rate, where these were wrong, and by drift.
+        let lag_permille = 2 * drift + if self.plan.has_wrong_clocks() { 50 } else { 0 };
+        let by_ms = self.ahead_ms + self.plan.end_ms * lag_permille / 1000 + SLACK_MS;
+        let us = |ms: u64| ms * 1000;
+        let windows = windows(&self.outages);
+        windows
+            .into_iter()
+            .map(|(from, to)| Window { from_us: us(from), to_us: us(to), by_ms, shard: None })
+            .collect()
+    }
+}
+
+/// The times in which processes of two nodes or more may know nothing of log time, joined where they meet.
+fn windows(outages: &[Outage]) -> Vec<(u64, u64)> {
+    let mut found: Vec<(u64, u64)> = Vec::new();
+    for (number, outage) in outages.iter().enumerate() {
+        for other in &outages[..number] {
+            let from = outage.from_ms.max(other.from_ms);
+            let to = outage.until_ms.min(other.until_ms) + DEAF_MS;
+            if outage.node != other.node && from <= to {
+                found.push((from, to));
+            }
+        }
+    }
+    found.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for (from, to) in found {
+        match joined.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => joined.push((from, to)),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ends_of_two_processes_close_to_each_other_let_log_time_jump() {
+        let outage = |node, from_ms, until_ms| Outage { node, from_ms, until_ms };
+        assert_eq!(windows(&[outage(0, 1000, 2000), outage(0, 3000, 4000)]), []);
+        let far = [outage(0, 1000, 2000), outage(1, 2001 + DEAF_MS, 30_000)];
+        assert_eq!(windows(&far), []);
+        let close = [outage(0, 1000, 2000), outage(1, 3000, 4000), outage(2, 5000, 6000)];
+        assert_eq!(windows(&close), [(3000, 4000 + DEAF_MS)]);
+    }
+}
