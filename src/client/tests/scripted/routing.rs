@@ -72,9 +72,9 @@ async fn nodes_that_point_at_each_other_are_asked_at_a_measured_pace() {
     let client = world.default_client().await;
     let error = client.within(Duration::from_secs(5)).claim(claim("a")).await.expect_err("nobody leads");
     assert_eq!((error.code(), error.is_definite()), (ErrorCode::Unavailable, true));
-    // Five copies a round and pauses up to half a second: far from a storm.
+    // Five copies a round and pauses up to a fifth of a second: far from a storm.
     let copies = world.calls().len();
-    assert!((20..200).contains(&copies), "{copies} copies in 5 s");
+    assert!((20..300).contains(&copies), "{copies} copies in 5 s");
     assert_eq!(nonces(&world).len(), 1);
 }
 
