@@ -28,11 +28,7 @@ pub struct Suite {
 /// # Errors
 /// When cargo does not build them.
 pub fn build(targets: Option<&[&str]>) -> anyhow::Result<Vec<Suite>> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // The whole workspace is chosen, so that its dependencies are those that are built already.
-    cargo.args(["test", "--no-run", "--workspace", "--message-format=json-render-diagnostics"]);
-    let features: Vec<String> = PACKAGES.iter().map(|package| format!("{package}/seeded-bugs")).collect();
-    cargo.arg("--features").arg(features.join(","));
+    let mut cargo = cargo();
     for target in targets.unwrap_or_default() {
         match *target {
             "lib" => cargo.arg("--lib"),
@@ -42,7 +38,6 @@ pub fn build(targets: Option<&[&str]>) -> anyhow::Result<Vec<Suite>> {
     if targets.is_none() {
         cargo.args(["--lib", "--tests"]);
     }
-    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let output = cargo.stderr(Stdio::inherit()).output().context("cargo does not start")?;
     ensure!(output.status.success(), "the suites do not build");
     let suites: Vec<Suite> =
@@ -57,20 +52,29 @@ pub fn build(targets: Option<&[&str]>) -> anyhow::Result<Vec<Suite>> {
 /// # Errors
 /// When cargo does not build it.
 pub fn build_node(into: &Path) -> anyhow::Result<PathBuf> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--package", "hapax-tests", "--bin", "hapax-under-test"]);
-    cargo.args(["--features", "seeded-bugs", "--message-format=json-render-diagnostics"]);
-    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    // Cargo builds it along with a test that runs it.
+    let mut cargo = cargo();
+    cargo.args(["--test", "workload"]);
     let output = cargo.stderr(Stdio::inherit()).output().context("cargo does not start")?;
     ensure!(output.status.success(), "the node does not build");
     let built = output.stdout.lines().map_while(Result::ok).filter_map(|message| {
         let message: serde_json::Value = serde_json::from_str(&message).ok()?;
-        (message["target"]["name"] == "hapax-under-test").then_some(())?;
-        Some(PathBuf::from(message["executable"].as_str()?))
+        let is_node = message["target"]["name"] == "hapax-under-test" && message["profile"]["test"] == false;
+        is_node.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
     });
     let program = into.join("hapax-under-test");
     std::fs::copy(built.last().context("cargo named no node")?, &program)?;
     Ok(program)
+}
+
+/// Builds with the feature. The whole workspace is chosen, so that its dependencies are those that are built already.
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["test", "--no-run", "--workspace", "--message-format=json-render-diagnostics"]);
+    let features: Vec<String> = PACKAGES.iter().map(|package| format!("{package}/seeded-bugs")).collect();
+    cargo.arg("--features").arg(features.join(","));
+    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    cargo
 }
 
 /// The suite that a message of cargo tells of.
