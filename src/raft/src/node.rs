@@ -382,7 +382,9 @@ impl Node {
         let boot_ms = self.context.env.clock.boot_ms();
         let time = |shard: &u32| {
             let group = self.slots.get(shard)?.running.read().clone()?;
-            let time = group.shard().clock.lock().at_rate_one(boot_ms);
+            let leads = group.shard().lead().is_some();
+            let clock = group.shard().clock.lock();
+            let time = if leads { clock.at_rate_one(boot_ms) } else { clock.at_least(boot_ms) };
             Some(ShardTime { shard: *shard, time })
         };
         shards.iter().filter_map(time).collect()

@@ -106,7 +106,12 @@ async fn take_over(
 
 /// Sets the clock where that is possible now.
 async fn set_clock(context: &Context, placement: &Placement, shard: &Shard, patient: bool) -> bool {
-    let has_heard = shard.clock.lock().anchor().is_some();
+    let last = shard.applied.lock().state.time;
+    let has_heard = {
+        let mut clock = shard.clock.lock();
+        clock.settle(last, shard.env.clock.boot_ms());
+        clock.anchor().is_some()
+    };
     let within = Duration::from_millis(context.config.timing.rpc_ms);
     let within = if has_heard { within.min(CATCH_UP) } else { within };
     let asked = placement.members.iter().filter(|member| **member != placement.replica);
@@ -114,7 +119,7 @@ async fn set_clock(context: &Context, placement: &Placement, shard: &Shard, pati
     let boot_ms = shard.env.clock.boot_ms();
     let heard: Vec<Option<LogTime>> = answers.into_iter().flatten().collect();
     if let Some(latest) = heard.iter().flatten().max() {
-        shard.clock.lock().heard(*latest, boot_ms);
+        shard.clock.lock().known_elsewhere((*latest).max(last), boot_ms);
         return true;
     }
     if has_heard {
@@ -130,7 +135,6 @@ async fn set_clock(context: &Context, placement: &Placement, shard: &Shard, pati
     if patient && heard.len() + 1 < placement.members.len() {
         return false;
     }
-    let last = shard.applied.lock().state.time;
     let start = shard.clock.lock().cold_start(last, median, boot_ms);
     match start {
         ColdStart::Jumped { by_ms } => {

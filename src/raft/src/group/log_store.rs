@@ -51,7 +51,7 @@ impl LogStore {
         });
         let Some((term, time)) = newest else { return };
         let vote = self.log.state().ok().and_then(|state| codec::decode_vote(&state.vote?).ok());
-        if vote.is_some_and(|vote| vote.leader_id.term == term) {
+        if self.shard.lead().is_none() && vote.is_some_and(|vote| vote.leader_id.term == term) {
             self.shard.clock.lock().heard(time, self.shard.env.clock.boot_ms());
         }
     }

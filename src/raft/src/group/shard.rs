@@ -102,7 +102,7 @@ impl Shard {
     #[must_use]
     pub fn stamp(&self) -> Option<LogTime> {
         if seeded::active(Bug::StampOwnWall) {
-            self.clock.lock().heard(LogTime(self.env.clock.wall_ms()), self.env.clock.boot_ms());
+            self.clock.lock().known_elsewhere(LogTime(self.env.clock.wall_ms()), self.env.clock.boot_ms());
         }
         let median = self.median_wall_ms();
         self.clock.lock().stamp(self.env.clock.boot_ms(), median)

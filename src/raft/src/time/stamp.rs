@@ -1,5 +1,8 @@
 //! A shard's log time as its leader makes it. Pure: the clocks are arguments.
 //!
+//! Whoever did not receive the last entry goes on from an older one, since which the leaders may have
+//! slewed: it counts on at the slowest rate only, or log time would jump when it, or who asked it, leads.
+//!
 //! The stamp is the last entry's time plus the boot time that passed here since that entry was
 //! received or stamped, at a rate between 0.95 and 1.05 towards the median wall clock of a quorum;
 //! with no such median, at rate 1. It never goes back. It jumps only at a cold start, when no
@@ -25,6 +28,8 @@ pub struct Anchor {
 #[derive(Clone, Debug, Default)]
 pub struct ShardClock {
     anchor: Option<Anchor>,
+    /// Whether the anchor is a stamp of this replica, not something heard.
+    is_own: bool,
     slew_carry: u64,
 }
 
@@ -50,12 +55,35 @@ impl ShardClock {
         self.anchor
     }
 
-    /// The time of an entry that was just received, or a leader's stamp that was just heard.
-    /// Never moves the shown time back.
+    /// The time of an entry that was just received from a leader, or a leader's stamp that was just heard. What
+    /// this replica stamped itself when it led says nothing about the times of another leader.
     pub fn heard(&mut self, time: LogTime, boot_ms: u64) {
+        let least = if self.is_own { None } else { self.at_least(boot_ms) };
+        let time = least.map_or(time, |least| least.max(time));
+        (self.anchor, self.is_own) = (Some(Anchor { time, boot_ms }), false);
+    }
+
+    /// What another replica knows is as good as what is known here: the later counts.
+    pub fn known_elsewhere(&mut self, time: LogTime, boot_ms: u64) {
         let shown = self.at_rate_one(boot_ms);
         let time = shown.map_or(time, |shown| shown.max(time));
-        self.anchor = Some(Anchor { time, boot_ms });
+        (self.anchor, self.is_own) = (Some(Anchor { time, boot_ms }), false);
+    }
+
+    /// Before this replica leads: all entries are applied, the last one with the time `last`. If that is later
+    /// than what is known here, it was not received when it was made.
+    pub fn settle(&mut self, last: LogTime, boot_ms: u64) {
+        let behind = self.anchor.is_some_and(|anchor| anchor.time < last);
+        if let (true, Some(least)) = (behind, self.at_least(boot_ms)) {
+            (self.anchor, self.is_own) = (Some(Anchor { time: least.max(last), boot_ms }), false);
+        }
+    }
+
+    /// The least that it can be now, whatever leaders have slewed since the anchor.
+    #[must_use]
+    pub fn at_least(&self, boot_ms: u64) -> Option<LogTime> {
+        let elapsed = |anchor: Anchor| boot_ms.saturating_sub(anchor.boot_ms);
+        self.anchor.map(|anchor| anchor.time.after(elapsed(anchor) - elapsed(anchor).div_ceil(20)))
     }
 
     /// The time now at rate 1, without stamping anything.
@@ -80,7 +108,7 @@ impl ShardClock {
             Some(wall) => LogTime(even.0 - allowed.min(even.0 - wall).min(elapsed)),
         };
         self.slew_carry = budget % 20;
-        self.anchor = Some(Anchor { time, boot_ms });
+        (self.anchor, self.is_own) = (Some(Anchor { time, boot_ms }), true);
         Some(time)
     }
 
@@ -149,10 +177,34 @@ mod tests {
     }
 
     #[test]
-    fn hearing_an_older_time_does_not_move_it_back() {
+    fn hearing_an_older_time_moves_it_back_by_no_more_than_a_leader_may_have_slewed() {
         let mut clock = anchored(5_000, 0);
         clock.heard(LogTime(1_000), 100);
-        assert_eq!(clock.at_rate_one(100), Some(LogTime(5_100)));
+        assert_eq!(clock.at_rate_one(100), Some(LogTime(5_095)));
+    }
+
+    #[test]
+    fn who_missed_the_last_entries_does_not_lead_ahead_of_them() {
+        // A leader went at 0.95 for 20 s; who was away for that time hears its last entry afterwards.
+        let mut away = anchored(100_000, 0);
+        away.heard(LogTime(119_000), 20_000);
+        assert_eq!(away.at_rate_one(20_000), Some(LogTime(119_000)));
+        // The same where that entry was only applied, as one of a snapshot is.
+        let mut applied = anchored(100_000, 0);
+        applied.settle(LogTime(118_900), 20_000);
+        assert_eq!(applied.stamp(20_000, Some(0)), Some(LogTime(119_000)));
+        // Who has received it goes on from it at the full rate.
+        let mut present = anchored(119_000, 20_000);
+        present.settle(LogTime(119_000), 20_500);
+        assert_eq!(present.at_rate_one(20_500), Some(LogTime(119_500)));
+    }
+
+    #[test]
+    fn what_a_deposed_leader_stamped_gives_way_to_the_time_of_its_successor() {
+        let mut clock = anchored(100_000, 0);
+        assert_eq!(clock.stamp(10_000, Some(200_000)), Some(LogTime(110_500)));
+        clock.heard(LogTime(109_500), 10_000);
+        assert_eq!(clock.at_rate_one(10_000), Some(LogTime(109_500)));
     }
 
     #[test]
