@@ -18,7 +18,7 @@ use crate::violation::{Tier, Violation, brief};
 use std::collections::HashSet;
 
 /// More states than this at one return, or more pending operations than there are slots, are too many.
-const STATES_MAX: usize = 50_000;
+const STATES_MAX: usize = 200_000;
 const SLOTS: usize = 256;
 
 /// A set of slots.
@@ -227,7 +227,8 @@ impl<'h> Search<'h> {
         }
     }
 
-    /// Whether an earlier answered operation of the same batch on this address has yet to take effect.
+    /// Whether an earlier answered operation of the same batch on this address has yet to take effect. One that
+    /// waits holds up nobody: it is answered when what it waits for has come.
     fn waits_for_batch(&self, state: &Possible<'h>, slot: usize) -> bool {
         let Some(pending) = self.pending[slot] else { return false };
         let Some(batch) = pending.operation.batch else { return false };
@@ -235,10 +236,21 @@ impl<'h> Search<'h> {
             earlier.is_some_and(|earlier| {
                 let same = earlier.operation.batch == Some(batch);
                 let before = earlier.operation.id < pending.operation.id;
-                same && before && earlier.event.reply.is_some() && !state.done.has(other)
+                same && before
+                    && !waits(earlier.operation)
+                    && earlier.event.reply.is_some()
+                    && !state.done.has(other)
             })
         };
         self.pending[..self.used].iter().enumerate().any(comes_first)
+    }
+}
+
+fn waits(operation: &Operation) -> bool {
+    match &operation.call {
+        Call::Claim(claim) => claim.wait_ms > 0,
+        Call::Get(get) => get.wait_ms > 0,
+        _ => false,
     }
 }
 

@@ -14,6 +14,10 @@ pub(super) fn scan(facts: &Facts<'_, '_>, report: &mut Report) {
     by_id.sort_by_key(|operation| operation.id);
     for operation in by_id {
         let Some(batch) = operation.batch else { continue };
+        // An answer that was asked for as stale may be from before anything.
+        if operation.witness.is_some_and(|it| it.basis == Basis::Stale) {
+            continue;
+        }
         let Some(earlier) = last.insert(batch, operation) else { continue };
         let applied = |operation: &Operation| operation.witness.is_some_and(|it| it.basis == Basis::Applied);
         // What only looks may be answered from anywhere between its neighbours.

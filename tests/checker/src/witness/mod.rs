@@ -21,7 +21,7 @@ use bounds::Bounds;
 use std::collections::HashSet;
 
 /// More states than this of one address at one moment are not looked at.
-const STATES_MAX: usize = 20_000;
+const STATES_MAX: usize = 100_000;
 
 /// One state that an address may be in: which unanswered operations have taken effect, and when the
 /// last thing happened.

@@ -11,6 +11,7 @@
 //!   [attempt N] [r1]`, and so on; `lost` is no answer (`lost kept`: of a claim that was granted), `refused` a definite error, `unsure` an indefinite one.
 //! - `read`: answered from applied state. `index-N`, `time-N`, `time+N`: the witness says otherwise.
 //! - `policy NAME VALUE` before the first operation.
+//! - `waits`: a get that waits for its state to end.
 //! - `batch N`: sent in a frame, together with the others of that number, and applied in one entry; `id N`
 //!   is its place among them, where that is not the order of the lines.
 //! - `amount=1` and the like: the digest of a named field; `mismatch amount` names it. `alg N` is another
@@ -322,7 +323,7 @@ impl Teller {
             "get" => Call::Get(Get {
                 address,
                 fingerprint: words.iter().find(|word| word.starts_with('f')).map(|word| fingerprint(word)),
-                wait_ms: 0,
+                wait_ms: if words.contains(&"waits") { 1000 } else { 0 },
                 stale: words.contains(&"stale"),
             }),
             "list" => Call::List(Box::new(List {
