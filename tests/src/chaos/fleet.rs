@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How long a node may take to be ready again, and to end when it should.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -38,6 +38,8 @@ pub struct Fleet {
     pub away: tokio::sync::Mutex<()>,
     /// Held by what may not meet a wrong clock.
     pub clocks: tokio::sync::RwLock<()>,
+    /// When each node was started.
+    starts: Mutex<Vec<(usize, SystemTime)>>,
     http: Vec<String>,
     logs: Vec<PathBuf>,
     data: Vec<PathBuf>,
@@ -72,6 +74,7 @@ impl Fleet {
             disks: seats(),
             away: tokio::sync::Mutex::default(),
             clocks: tokio::sync::RwLock::new(()),
+            starts: Mutex::default(),
             http: addrs(&|i| cluster.http_addr(i)),
             logs: (0..nodes).map(|i| cluster.log_file(i)).collect(),
             data: (0..nodes).map(|i| cluster.data_dir(i)).collect(),
@@ -148,7 +151,14 @@ impl Fleet {
         command.env(inject::VARIABLE, self.desks[i].dir());
         let process = NodeProcess::start_command(command, &self.logs[i])?;
         cluster.adopt(i, process);
+        self.starts.lock().push((i, SystemTime::now()));
         Ok(())
+    }
+
+    /// Whether node `i` was started in a span of time.
+    #[must_use]
+    pub fn started_between(&self, i: usize, from: SystemTime, to: SystemTime) -> bool {
+        self.starts.lock().iter().any(|(node, at)| *node == i && from <= *at && *at <= to)
     }
 
     /// The process of node `i`.

@@ -5,6 +5,7 @@
 //! was not proved fails the run. After the faults every node runs, every shard serves within 10 s, replicas
 //! agree, and what was acknowledged is read back from every node.
 
+pub mod cold_starts;
 pub mod faults;
 pub mod fleet;
 pub mod kind;

@@ -29,6 +29,8 @@ pub struct Report {
     pub done: Vec<Done>,
     /// Operations of the history, each of them checked.
     pub operations: u64,
+    /// Of these, answered by their verb's own reply, not by an error or not at all.
+    pub answered: u64,
     /// Reads of the final scan.
     pub read_back: u64,
     /// What the checker says.
@@ -85,10 +87,11 @@ impl Report {
         let proved = self.done.iter().filter(|done| done.proof.is_ok()).count();
         let _infallible = write!(
             text,
-            "\n{} faults, {proved} proved. {} operations checked, {} reads in the final scan, {} replicas \
-             compared.\n{}",
+            "\n{} faults, {proved} proved. {} operations checked, {} of them not refused and not lost, {} reads in \
+             the final scan, {} replicas compared.\n{}",
             self.done.len(),
             self.operations,
+            self.answered,
             self.read_back,
             self.compared,
             self.verdict

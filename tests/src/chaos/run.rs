@@ -1,5 +1,6 @@
 //! A run, phase by phase: warm up, faults, heal, demand, damaged logs, the final scan, the checker.
 
+use super::cold_starts;
 use super::faults::{self, Field};
 use super::fleet::Fleet;
 use super::kind::{Kind, Mix};
@@ -20,7 +21,7 @@ use hapax_checker::history::{Fault, Header, History, Phase, PlannedFault, Writer
 use hapax_client::{Client, ClientConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Data shards, each on all three nodes.
@@ -104,6 +105,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     let fleet = Arc::new(Fleet::start(&options.program, spec).await?);
     let (began, mut report) = (Instant::now(), Report::default());
     let plan = plan::draw(options.seed, &options.mixes, options.faults, options.span);
+    let wall = SystemTime::now();
     let recorder = Recorder::in_memory(header(options, &plan)?, run_clock());
     let progress = Progress::start(plan.len(), Arc::clone(&recorder));
     if let Err(error) = phases(options, plan, &fleet, &recorder, &progress, &mut report).await {
@@ -116,6 +118,13 @@ pub async fn run(options: &Options) -> Result<Report> {
         recorder.fault(recorded(done, began));
     }
     let mut history = recorder.finish()?.context("the history is in memory")?;
+    match cold_starts::jumps(&fleet, wall) {
+        Ok((jumps, wrong)) => {
+            history.header.clock.jumps = jumps;
+            report.wrong.extend(wrong);
+        }
+        Err(error) => report.wrong.push(format!("{error:#}")),
+    }
     if options.span >= WHOLE {
         history.header.expect.replies = REPLIES.map(str::to_owned).to_vec();
     }
@@ -176,6 +185,8 @@ fn recorded(done: &Done, began: Instant) -> Fault {
 fn judge(history: &History, report: &mut Report) {
     let verdict = hapax_checker::check(history, &hapax_checker::Options::default());
     report.operations = verdict.operations;
+    let answered = verdict.replies.iter().filter(|(kind, _)| !kind.starts_with("error:") && *kind != "none");
+    report.answered = answered.map(|(_, count)| count).sum();
     report.verdict = verdict.to_string();
     if !verdict.is_accepted() {
         report.wrong.push("the checker rejects the history".to_owned());

@@ -19,6 +19,8 @@ const PAUSE_MS: (u64, u64) = (2, 25);
 const FRAME: usize = 256;
 /// How many calls of a thousand go to a node chosen by chance.
 const ANYWHERE: u64 = 40;
+/// Calls of unknown effect after which an address is left alone.
+pub(super) const UNKNOWN_MOST: u32 = 4;
 /// What callers tell nodes that they wait, ms.
 pub(super) const DEADLINE_MS: u32 = 3000;
 
@@ -133,6 +135,10 @@ impl Caller {
     /// over: every verb may be sent again verbatim.
     pub(super) async fn insist(&mut self, request: &Request, tries: u32) -> Option<Reply> {
         for _ in 0..tries {
+            // Nobody could tell any more what to expect of it.
+            if request.ask.address().is_some_and(|address| self.recorder.unknown(address) >= UNKNOWN_MOST) {
+                return None;
+            }
             if let Said::Reply(reply) = self.call(request).await {
                 return Some(*reply);
             }

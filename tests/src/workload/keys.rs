@@ -4,6 +4,7 @@
 //! acts, and old ones come back now and then, long after their deadlines. One of which too many calls
 //! were never answered is left alone for good: what may have become of it doubles with each of them.
 
+use super::caller::UNKNOWN_MOST;
 use super::policy::{FAMILIES, OPERATIONS, TENANTS};
 use super::recorder::Recorder;
 use super::rng::Rng;
@@ -12,7 +13,7 @@ use hapax_core::{Address, FieldDigest, Fields, Fingerprint, Key as KeyBytes, Ope
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// What is remembered of each kind for one key.
 const REMEMBERED: usize = 6;
@@ -22,15 +23,27 @@ const RETIRED: usize = 1024;
 const ACTS: (u64, u64) = (12, 60);
 /// How many keys of a thousand are old ones.
 const RETURNING: u64 = 250;
-/// Calls of unknown effect after which a key is left alone.
-const UNKNOWN_MOST: u32 = 4;
+/// Workers that act on one key at a time: all their calls may be lost at once.
+const BUSY_MOST: u32 = 4;
 
 /// One address and what happened to it as far as its callers know.
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) address: Address,
     number: u64,
+    /// Workers that act on it now.
+    busy: AtomicU32,
     pub(super) known: Mutex<Known>,
+}
+
+/// A worker that acts on a key.
+#[derive(Debug)]
+pub(super) struct Acting(Arc<Key>);
+
+impl Drop for Acting {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// What workers left behind for others to say again.
@@ -64,7 +77,14 @@ impl Key {
         let operation = Operation::new(operation).ok()?;
         let address = Address::new(&tenant, &operation, &KeyBytes::new(key_bytes(number)).ok()?);
         let known = Known { acts_left: rng.between(ACTS.0, ACTS.1), ..Known::default() };
-        Some(Self { address, number, known: Mutex::new(known) })
+        Some(Self { address, number, busy: AtomicU32::new(0), known: Mutex::new(known) })
+    }
+
+    /// Notes that somebody acts on it, until what is returned is dropped; nothing while enough others do.
+    pub(super) fn act(self: &Arc<Self>) -> Option<Acting> {
+        let free = |busy: u32| (busy < BUSY_MOST).then_some(busy + 1);
+        self.busy.fetch_update(Ordering::AcqRel, Ordering::Acquire, free).ok()?;
+        Some(Acting(Arc::clone(self)))
     }
 
     /// The fingerprint of the request that this key was made for.

@@ -26,6 +26,8 @@ const OVERLOAD_CALLS: u32 = 15_000;
 const UNREAD: usize = 400;
 const UNREAD_WITHIN: Duration = Duration::from_secs(10);
 const SLOW_READERS: u32 = 6;
+/// Claims of one holder, each after the last one was lost.
+const CLAIMS: u32 = 5;
 const RESULT_BYTES: usize = 60_000;
 
 impl Field {
@@ -214,12 +216,17 @@ async fn persist<T, F: Future<Output = Result<Replied<T>, Error>>>(call: impl Fn
 }
 
 async fn claim_until_granted(client: &Client, address: &Address) -> Result<Token> {
-    let nonce = client.env().nonce()?;
-    let claim = ClaimRequest::new(address.clone()).fingerprint(print()).nonce(nonce);
-    match persist(|| client.claim(claim.clone())).await? {
-        ClaimReply::Granted(granted) => Ok(granted.token),
-        other => anyhow::bail!("a claim of a key that nobody has was answered with {other:?}"),
+    for _ in 0..CLAIMS {
+        let nonce = client.env().nonce()?;
+        let claim = ClaimRequest::new(address.clone()).fingerprint(print()).nonce(nonce);
+        match persist(|| client.claim(claim.clone())).await? {
+            ClaimReply::Granted(granted) => return Ok(granted.token),
+            // Its own grant was lost on the way, and lapsed before it was asked again.
+            ClaimReply::Ended(_) => {}
+            other => bail!("a claim of a key that nobody has was answered with {other:?}"),
+        }
     }
+    bail!("{CLAIMS} claims were granted, and lapsed before anybody heard of it")
 }
 
 async fn complete(client: &Client, address: &Address, token: Token, result: Vec<u8>) -> Result<()> {

@@ -41,9 +41,14 @@ impl Field {
     }
 
     pub(super) async fn disk_full(&self, rng: &mut Rng) -> Result<String> {
-        let (node, _disk) = self.disk(rng).await?;
+        // A node that has to begin a segment of its log on a full disk ends, and a start begins one: nobody else is
+        // to start it meanwhile.
+        let (node, _seat) = self.seat(rng).await?;
+        let _disk = self.fleet.disks[node].lock().await;
         let met = self.for_a_while(node, rng.span(1000, 5000), |disk| disk.full = true, |it| it.full).await?;
-        Ok(format!("node {} was told {met} times that no byte is free", node + 1))
+        let how = if self.fleet.ended(node).is_some() { ", and ended" } else { "" };
+        self.back(node).await?;
+        Ok(format!("node {} was told {met} times that no byte is free{how}", node + 1))
     }
 
     pub(super) async fn slow_disk(&self, rng: &mut Rng) -> Result<String> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 /// What was under way when a cut began has passed after this.
-const SETTLE: Duration = Duration::from_millis(50);
+const SETTLE: Duration = Duration::from_millis(250);
 /// How long the other side of a proof may take to show: bytes that come, a connection that is made again.
 const SHOWS_WITHIN: Duration = Duration::from_secs(30);
 /// How many leaders are cut off until one is replaced meanwhile.

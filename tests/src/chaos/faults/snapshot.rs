@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// How long the others may take to purge past a node that is away, under load and other faults.
 const PURGED_WITHIN: Duration = Duration::from_secs(60);
+/// Entries that a node may still get after its last index was read.
+const MARGIN: f64 = 40.0;
 /// How long the snapshot may take then.
 const INSTALLED_WITHIN: Duration = Duration::from_secs(60);
 /// What a node logs.
@@ -20,21 +22,23 @@ impl Field {
         Ok((0..self.shards).map(|shard| seen.of_shard("hapax_shard_last_index", shard)).collect())
     }
 
-    /// Waits until another node has purged past what `node` had, in some shard.
+    /// Waits until all other nodes have purged past what `node` had, in some shard: any of them may lead it next.
     async fn purged_past(&self, node: usize, had: &[f64]) -> Result<String> {
         until("the log to be purged past a node", PURGED_WITHIN, async || {
-            let mut best = String::from("nobody answers");
+            let mut others = Vec::new();
             for other in self.fleet.network.others(node) {
-                let Ok(seen) = self.fleet.seen(other).await else { continue };
-                for (shard, had) in (0..self.shards).zip(had) {
-                    let purged = seen.of_shard("hapax_shard_purged_index", shard);
-                    if purged > *had {
-                        return Ok(format!("shard {shard} purged to {purged}, node {} had {had}", node + 1));
-                    }
-                    best = format!("shard {shard} purged to {purged}, node {} had {had}", node + 1);
+                others.push(self.fleet.seen(other).await.map_err(|error| format!("{error:#}"))?);
+            }
+            let mut last = String::new();
+            for (shard, had) in (0..self.shards).zip(had) {
+                let of = others.iter().map(|seen| seen.of_shard("hapax_shard_purged_index", shard));
+                let purged = of.fold(f64::INFINITY, f64::min);
+                last = format!("shard {shard} purged to {purged}, node {} had {had}", node + 1);
+                if purged > had + MARGIN {
+                    return Ok(last);
                 }
             }
-            Err(best)
+            Err(last)
         })
         .await
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 /// Calls in one batch.
 const BATCH: (u64, u64) = (2, 12);
 /// Calls of one batch on its own key: all of them may be lost at once.
-const ON_ONE_KEY: usize = 6;
+const ON_ONE_KEY: usize = 4;
 /// How long a call that is cancelled is left alone first, ms.
 const CANCELLED_AFTER_MS: u64 = 80;
 

@@ -65,7 +65,9 @@ impl Worker {
         let is_old = matches!(act, Act::OldToken | Act::SaidAgain | Act::ClaimAgain) && rng.chance(250);
         let old = if is_old { self.keys.old(rng) } else { None };
         let Some(key) = old.or_else(|| self.keys.pick(rng)) else { return };
-        self.perform(act, &key).await;
+        if let Some(_acting) = key.act() {
+            self.perform(act, &key).await;
+        }
     }
 
     async fn perform(&mut self, act: Act, key: &Key) {
