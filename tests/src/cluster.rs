@@ -167,7 +167,9 @@ impl TestCluster {
     /// When it runs already, or cannot be started.
     pub fn launch(&mut self, i: usize) -> Result<()> {
         ensure!(self.nodes[i].is_none(), "{} runs already", name(i));
-        self.nodes[i] = Some(NodeProcess::start(&self.program, &self.config_file(i), &self.log_file(i))?);
+        let mut command = NodeProcess::command(&self.program, &self.config_file(i));
+        command.envs(self.spec.environment.iter().map(|(name, value)| (name, value)));
+        self.nodes[i] = Some(NodeProcess::start_command(command, &self.log_file(i))?);
         Ok(())
     }
 

@@ -22,9 +22,15 @@ impl NodeProcess {
     /// # Errors
     /// When it cannot be started.
     pub fn start(program: &Path, config: &Path, log: &Path) -> Result<Self> {
+        Self::start_command(Self::command(program, config), log)
+    }
+
+    /// `program server --config CONFIG`, to be started.
+    #[must_use]
+    pub fn command(program: &Path, config: &Path) -> Command {
         let mut command = Command::new(program);
         command.arg("server").arg("--config").arg(config).arg("--end-with-stdin");
-        Self::start_command(command, log)
+        command
     }
 
     /// Starts a command that runs a node, its output appended to `log`.

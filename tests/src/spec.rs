@@ -16,13 +16,16 @@ pub struct Spec {
     pub engine: &'static str,
     /// More configuration for every node, TOML.
     pub extra: String,
+    /// Environment of every node, beside what it inherits.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Spec {
     /// So many nodes with 16 shards, the default engine, and nothing special.
     #[must_use]
     pub fn nodes(nodes: usize) -> Self {
-        Self { nodes, shards: 16, zones: Vec::new(), engine: "fjall", extra: String::new() }
+        let (zones, environment) = (Vec::new(), Vec::new());
+        Self { nodes, shards: 16, zones, engine: "fjall", extra: String::new(), environment }
     }
 
     /// With so many shards.
@@ -35,6 +38,13 @@ impl Spec {
     #[must_use]
     pub fn zones(self, zones: &[&'static str]) -> Self {
         Self { zones: zones.to_vec(), ..self }
+    }
+
+    /// With an environment variable for every node.
+    #[must_use]
+    pub fn environment(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
     }
 
     /// With more configuration for every node.

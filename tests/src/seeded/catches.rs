@@ -18,6 +18,7 @@ const CLUSTER: &str = "hapax-raft/cluster";
 const LOG_CRASH: &str = "hapax-store/log_crash";
 const LOG_DAMAGE: &str = "hapax-store/log_damage";
 const RESTART: &str = "hapax-store/records_restart";
+const SNAPSHOTS: &str = "hapax-store/records_snapshots";
 const DAMAGE: &str = "hapax-store/records_damage";
 const OVERLAY: &str = "hapax-store/records_overlay";
 
@@ -40,7 +41,7 @@ fn catch_of(bug: Bug) -> (&'static str, &'static str) {
         Bug::AppliedNotAtomic => (RESTART, "a_crash_at_every_point_of_a_history_is_survived"),
         Bug::OverlayLost => (OVERLAY, "pages_over_overlay_and_engine_are_what_was_applied"),
         Bug::PurgePastSync => (DAMAGE, "a_mark_is_never_ahead_of_a_sync"),
-        Bug::SnapshotOmitsClaimed => (RESTART, "a_restart_changes_nothing"),
+        Bug::SnapshotOmitsClaimed => (SNAPSHOTS, "a_snapshot_carries_everything_to_any_engine"),
         Bug::TokenCheckSkipped => (CORE, "token_table::any_other_token_is_fenced_and_changes_nothing"),
         Bug::TokenReused => {
             (CORE, "claim_table::open_is_granted_as_the_next_attempt_with_the_recovery_point")

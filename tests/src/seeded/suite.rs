@@ -1,15 +1,15 @@
 //! Test binaries with seeded bugs in them: built by cargo, run one by one.
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use hapax_core::seeded::Bug;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// The variable by which a test binary is told its bug.
-const VARIABLE: &str = "HAPAX_TEST_BUG";
+/// The variable by which a test binary, or a node, is told its bug.
+pub(super) const VARIABLE: &str = "HAPAX_TEST_BUG";
 /// The packages whose tests are run.
 const PACKAGES: [&str; 3] = ["hapax-core", "hapax-store", "hapax-raft"];
 
@@ -28,11 +28,7 @@ pub struct Suite {
 /// # Errors
 /// When cargo does not build them.
 pub fn build(targets: Option<&[&str]>) -> anyhow::Result<Vec<Suite>> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // The whole workspace is chosen, so that its dependencies are those that are built already.
-    cargo.args(["test", "--no-run", "--workspace", "--message-format=json-render-diagnostics"]);
-    let features: Vec<String> = PACKAGES.iter().map(|package| format!("{package}/seeded-bugs")).collect();
-    cargo.arg("--features").arg(features.join(","));
+    let mut cargo = cargo();
     for target in targets.unwrap_or_default() {
         match *target {
             "lib" => cargo.arg("--lib"),
@@ -42,13 +38,43 @@ pub fn build(targets: Option<&[&str]>) -> anyhow::Result<Vec<Suite>> {
     if targets.is_none() {
         cargo.args(["--lib", "--tests"]);
     }
-    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let output = cargo.stderr(Stdio::inherit()).output().context("cargo does not start")?;
     ensure!(output.status.success(), "the suites do not build");
     let suites: Vec<Suite> =
         output.stdout.lines().map_while(Result::ok).filter_map(|it| suite_of(&it)).collect();
     ensure!(!suites.is_empty(), "cargo named no test binary");
     Ok(suites)
+}
+
+/// Builds the node under test with the feature, and puts it in a file of its own: where cargo leaves it,
+/// the next build without the feature is looked for.
+///
+/// # Errors
+/// When cargo does not build it.
+pub fn build_node(into: &Path) -> anyhow::Result<PathBuf> {
+    // Cargo builds it along with a test that runs it.
+    let mut cargo = cargo();
+    cargo.args(["--test", "workload"]);
+    let output = cargo.stderr(Stdio::inherit()).output().context("cargo does not start")?;
+    ensure!(output.status.success(), "the node does not build");
+    let built = output.stdout.lines().map_while(Result::ok).filter_map(|message| {
+        let message: serde_json::Value = serde_json::from_str(&message).ok()?;
+        let is_node = message["target"]["name"] == "hapax-under-test" && message["profile"]["test"] == false;
+        is_node.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
+    });
+    let program = into.join("hapax-under-test");
+    std::fs::copy(built.last().context("cargo named no node")?, &program)?;
+    Ok(program)
+}
+
+/// Builds with the feature. The whole workspace is chosen, so that its dependencies are those that are built already.
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["test", "--no-run", "--workspace", "--message-format=json-render-diagnostics"]);
+    let features: Vec<String> = PACKAGES.iter().map(|package| format!("{package}/seeded-bugs")).collect();
+    cargo.arg("--features").arg(features.join(","));
+    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    cargo
 }
 
 /// The suite that a message of cargo tells of.
@@ -78,13 +104,15 @@ pub enum Ended {
     Failed(String),
     /// It did not end in time, and nothing had failed by then.
     Hung,
+    /// It ended like this and named no test: an abort takes the test's own line with it.
+    Died(String),
 }
 
 impl Suite {
     /// Runs one test, or all, with or without a bug, and stops at the first failure.
     ///
     /// # Errors
-    /// When the binary does not start, or ends in a way that tells nothing.
+    /// When the binary does not start.
     pub fn run(&self, test: Option<&str>, bug: Option<Bug>, within: Duration) -> anyhow::Result<Ended> {
         let mut command = Command::new(&self.program);
         if let Some(test) = test {
@@ -119,8 +147,7 @@ impl Suite {
         }
         let status = child.0.wait()?;
         if !status.success() {
-            // An abort takes the test's own line with it.
-            bail!("{} ended with {status} and named no test", self.name);
+            return Ok(Ended::Died(status.to_string()));
         }
         Ok(Ended::Passed(passed))
     }
