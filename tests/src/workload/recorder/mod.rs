@@ -138,8 +138,8 @@ impl Recorder {
         self.tally.lock().clone()
     }
 
-    /// Every address that was ever granted, in order, with the fingerprint of its latest grant: all
-    /// that may have an acknowledged outcome.
+    /// Every address that was ever granted or completed, in order, with the fingerprint of its latest grant
+    /// where that was heard: all that may have an acknowledged outcome.
     #[must_use]
     pub fn granted(&self) -> Vec<(Address, Fingerprint)> {
         self.granted.lock().iter().map(|(address, print)| (address.clone(), *print)).collect()
@@ -189,11 +189,16 @@ impl Recorder {
             witness: answer.and_then(|answer| answer.witness.as_ref()).map(translate::witness),
         };
         self.count(&operation, answer.map(|answer| &**answer), &request.ask);
-        if let (to::Reply::Granted(granted), Ask::Claim(ask)) = (&operation.reply, &request.ask)
-            && granted.token != 0
-        {
-            let fingerprint = ask.fingerprint.unwrap_or(Fingerprint::EMPTY);
-            self.granted.lock().insert(ask.address.clone(), fingerprint);
+        match (&operation.reply, &request.ask) {
+            (to::Reply::Granted(granted), Ask::Claim(ask)) if granted.token != 0 => {
+                let fingerprint = ask.fingerprint.unwrap_or(Fingerprint::EMPTY);
+                self.granted.lock().insert(ask.address.clone(), fingerprint);
+            }
+            // Its grant may have been lost on the way, and its token have been told as one in doubt.
+            (to::Reply::Completed { .. }, Ask::Complete(ask)) => {
+                self.granted.lock().entry(ask.address.clone()).or_insert(Fingerprint::EMPTY);
+            }
+            _ => {}
         }
         if operation.is_indefinite()
             && !matches!(request.ask, Ask::Get(_))
