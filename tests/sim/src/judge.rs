@@ -13,7 +13,7 @@ const RATE_PERMILLE: i64 = 1050;
 const SLACK_MS: u64 = 20;
 /// Operations that must have succeeded before, during and after the faults: without them a run shows
 /// nothing. Few, since there are faults that leave a cluster without a quorum for long.
-const SUCCESSES: [(Phase, u64); 3] = [(Phase::WarmUp, 10), (Phase::Faults, 10), (Phase::Healed, 10)];
+const SUCCESSES: [(Phase, u64); 3] = [(Phase::WarmUp, 10), (Phase::Faults, 1), (Phase::Healed, 10)];
 
 /// The header of a plan's history.
 ///
@@ -24,8 +24,8 @@ pub fn header(plan: &Plan) -> anyhow::Result<Header> {
     header.nodes = u32::try_from(plan.nodes)?;
     header.shards = plan.shards;
     header.policies = policies(plan.scale)?;
-    let rate = |drift: i64| f64::from(i32::try_from(RATE_PERMILLE * (1000 + drift)).unwrap_or(0)) / 1e6;
-    header.clock.rate_max = rate(plan.drifts.iter().copied().max().unwrap_or(0).max(0));
+    let drift = plan.drifts.iter().copied().max().unwrap_or(0).max(0);
+    header.clock.rate_max = f64::from(i32::try_from(RATE_PERMILLE * (1000 + drift))?) / 1e6;
     header.clock.slack_ms = SLACK_MS + plan.tick_ms;
     header.expect.successes = SUCCESSES.into_iter().collect();
     Ok(header)
@@ -63,16 +63,25 @@ fn fault(planned: &PlannedFault, struck: &Struck) -> Fault {
 
 /// What the checker says of the history.
 pub fn judge(history: &History, verdict: &mut Verdict) {
+    let began = cpu_ms();
     let judged = check(history, &Options::default());
+    verdict.checked_ms = cpu_ms() - began;
     verdict.operations = judged.operations;
     verdict.addresses = judged.addresses;
     verdict.indefinite = judged.indefinite;
-    verdict.checked_ms = judged.took_ms.values().sum();
     verdict.replies = judged.replies;
     verdict.void.extend(judged.void);
-    verdict.failures.extend(judged.unknown.into_iter().map(|what| format!("checker: undecided: {what}")));
+    // Too many calls on one address of which nobody knows: nothing is wrong, and nothing shown.
+    verdict.void.extend(judged.unknown.into_iter().map(|what| format!("undecided: {what}")));
     verdict.failures.extend(judged.violations.iter().map(|violation| {
         let (tier, rule, about) = (violation.tier.name(), violation.rule, &violation.about);
         format!("checker: {tier}: {rule}: {about}: {:?} {}", violation.operations, violation.what)
     }));
+}
+
+/// Ms of a processor that this process has used.
+#[must_use]
+pub fn cpu_ms() -> u64 {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    u64::try_from(used.tv_sec * 1000 + used.tv_nsec / 1_000_000).unwrap_or(0)
 }

@@ -7,6 +7,8 @@
 //! history checker, and callers with the product's own client beside it. A seed decides everything;
 //! running it twice gives the same trace, which `determinism` checks.
 
+#[cfg(feature = "seeded-bugs")]
+mod bugs;
 mod clock;
 mod entropy;
 mod fault;
@@ -50,7 +52,7 @@ enum Command {
         /// Which, `from..to`.
         #[arg(long, value_parser = seeds)]
         seeds: (u64, u64),
-        /// Threads.
+        /// Processes at a time.
         #[arg(long, default_value_t = 2)]
         jobs: usize,
         /// Simulated seconds of load for each.
@@ -65,7 +67,20 @@ enum Command {
         /// Which, `from..to`.
         #[arg(long, value_parser = seeds)]
         seeds: (u64, u64),
-        /// Threads.
+        /// Processes at a time.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Simulated seconds of load for each.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Puts each mistake that there is into the product, and runs seeds until one of them fails.
+    #[cfg(feature = "seeded-bugs")]
+    Bugs {
+        /// Which, `from..to`.
+        #[arg(long, value_parser = seeds)]
+        seeds: (u64, u64),
+        /// Processes at a time.
         #[arg(long, default_value_t = 2)]
         jobs: usize,
         /// Simulated seconds of load for each.
@@ -106,7 +121,7 @@ enum Command {
         /// The first seed.
         #[arg(long, default_value_t = 1_000_000)]
         from: u64,
-        /// Threads.
+        /// Processes at a time.
         #[arg(long, default_value_t = 2)]
         jobs: usize,
         /// Simulated seconds of load for each.
@@ -138,6 +153,11 @@ fn main() -> anyhow::Result<ExitCode> {
             return replay::replay(seed, seconds, history.as_deref());
         }
         Command::One { seed, seconds, exact, events } => return one(seed, seconds, exact, events),
+        #[cfg(feature = "seeded-bugs")]
+        Command::Bugs { seeds, jobs, seconds } => {
+            bugs::run(seeds, seconds, jobs);
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Run { seeds: (from, to), jobs, seconds, budget } => {
             Work { from, to, jobs, seconds, budget, twice: false, ledger: None }
         }

@@ -68,11 +68,11 @@ impl Plan {
         let mut plan = Self {
             seed,
             nodes,
-            shards: u32::try_from(random.between(1, 9)).unwrap_or(1),
+            shards: [1, 1, 2, 3, 4, 6][random.index(6)],
             tick_ms: [1, 2, 4, 5][random.index(4)],
             workers: usize::try_from(random.between(2, 7)).unwrap_or(2),
             pause_ms: [150, 400, 1000][random.index(3)],
-            live_keys: [4, 12, 40][random.index(3)],
+            live_keys: [20, 60, 150][random.index(3)],
             scale: [1, 2, 5][random.index(3)],
             callers: usize::try_from(random.between(1, 3)).unwrap_or(1),
             think_ms: [200, 400, 1000][random.index(3)],
@@ -109,7 +109,11 @@ impl Plan {
         let mut at_ms = self.faults_from_ms;
         // The last ones must have begun, and shown an effect, before everything is healed.
         while at_ms + 3_000 < self.heal_at_ms {
-            let fault = self.draw_fault(kinds[random.index(kinds.len())], random);
+            let fault = match self.draw_fault(kinds[random.index(kinds.len())], random) {
+                // It takes a node out for good: early, the other faults would strike a cluster without quorums.
+                Fault::LogDamage(victim) if at_ms < self.heal_at_ms * 3 / 4 => Fault::RecordsRot(victim),
+                fault => fault,
+            };
             let for_ms = random.between(300, 6_000).min(self.heal_at_ms - at_ms - 500);
             faults.push(Planned { at_ms, for_ms, fault });
             at_ms += random.between(pace_ms / 2, pace_ms * 2);
@@ -139,14 +143,14 @@ impl Plan {
                 let flap_ms = random.between(50, 900);
                 Fault::Partition { cut: self.cut(node, random), held: false, flap_ms }
             }
-            8 => Fault::Lossy { of_10_000: random.between(30, 200) },
+            8 => Fault::Lossy { of_10_000: random.between(100, 500) },
             9 => Fault::Slow(node, random.between(20, 400)),
             10 => {
                 let (from, to) = [(20, 200), (200, 900), (2_000, 6_000)][random.index(3)];
                 Fault::SlowDisk(node, Latency(from, to))
             }
-            11 => Fault::WriteError(node, random.below(8)),
-            12 => Fault::SyncError(node, random.below(8)),
+            11 => Fault::WriteError(node, random.below(4)),
+            12 => Fault::SyncError(node, random.below(4)),
             13 => Fault::DiskFull(node),
             14 => {
                 let step = i64::try_from(random.between(60_000, 3_600_001)).unwrap_or(0);

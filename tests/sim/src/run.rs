@@ -66,7 +66,7 @@ pub struct Verdict {
     /// Ms of a processor, all of it.
     pub cpu_ms: u64,
     /// Ms of these in the checker.
-    pub checked_ms: f64,
+    pub checked_ms: u64,
     /// From the heal until every shard served, ms.
     pub served_after_ms: u64,
     /// From the load's end until all replicas agreed, ms.
@@ -95,6 +95,8 @@ pub struct Verdict {
     pub quarantined: u64,
     /// Messages delivered.
     pub delivered: u64,
+    /// How often the cluster came by the mistake that was put into it.
+    pub reached: u64,
     /// What became of the faults.
     pub faults: BTreeMap<String, Kind>,
 }
@@ -140,6 +142,16 @@ pub fn seed(seed: u64, seconds: u64, exact: bool) -> Verdict {
             Verdict { seed, failures: vec!["the thread of the seed failed".to_owned()], ..Verdict::default() }
         }
     }
+}
+
+#[cfg(feature = "seeded-bugs")]
+fn reached() -> u64 {
+    hapax_core::seeded::reached_here()
+}
+
+#[cfg(not(feature = "seeded-bugs"))]
+fn reached() -> u64 {
+    0
 }
 
 struct Run {
@@ -296,6 +308,7 @@ impl Run {
         verdict.scanned = load.scanned.get();
         verdict.complaints.clone_from(&site.complaints);
         verdict.fatals = site.fatals.iter().sum();
+        verdict.reached = reached();
         verdict.delivered = trace::ways().delivered();
         let stopped = |(_, status): &(usize, ShardStatus)| status.role == ShardRole::Stopped;
         verdict.quarantined = site.replicas().iter().filter(|it| stopped(it)).count() as u64;
@@ -324,8 +337,7 @@ impl Run {
         } else {
             verdict.failures.push("there is no history".to_owned());
         }
-        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        verdict.cpu_ms = u64::try_from(cpu.tv_sec * 1000 + cpu.tv_nsec / 1_000_000).unwrap_or(0);
+        verdict.cpu_ms = judge::cpu_ms();
         verdict.real_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         verdict
     }

@@ -40,7 +40,7 @@ pub struct Summary {
     pub void: u64,
     simulated_ms: u64,
     cpu_ms: u64,
-    checked_ms: f64,
+    checked_ms: u64,
     operations: u64,
     indefinite: u64,
     replies: BTreeMap<String, u64>,
@@ -103,10 +103,15 @@ pub fn run(mut work: Work) -> anyhow::Result<Summary> {
 /// A seed in a process of its own: what libraries count for the whole process, tokio's task numbers
 /// among them, begins anew with it, and a process that aborts fails its seed alone.
 fn one(seed: u64, seconds: u64, twice: bool) -> Verdict {
-    let mut verdict = child(seed, seconds, twice, None);
+    let how = How { exact: twice, ..How::default() };
+    let mut verdict = child(seed, seconds, how);
     if twice {
-        let again = child(seed, seconds, true, None);
-        if (again.hash, again.simulated_ms) != (verdict.hash, verdict.simulated_ms) {
+        let again = child(seed, seconds, how);
+        let whole = |it: &Verdict| (it.hash, it.simulated_ms, it.failures.clone(), it.void.clone());
+        let is_same = whole(&again) == whole(&verdict);
+        // What a seed finds is asked elsewhere.
+        (verdict.failures, verdict.void) = (Vec::new(), Vec::new());
+        if !is_same {
             let text = format!("not the same again: {:x} and {:x}", verdict.hash, again.hash);
             verdict.failures.push(text);
             verdict.failures.extend(first_difference(seed, seconds));
@@ -115,7 +120,20 @@ fn one(seed: u64, seconds: u64, twice: bool) -> Verdict {
     verdict
 }
 
-fn child(seed: u64, seconds: u64, exact: bool, events: Option<&Path>) -> Verdict {
+/// How a seed is run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How<'a> {
+    /// Every byte counts for the trace.
+    pub exact: bool,
+    /// Where the events go.
+    pub events: Option<&'a Path>,
+    /// The mistake that is put into its cluster.
+    #[cfg(feature = "seeded-bugs")]
+    pub bug: Option<&'a str>,
+}
+
+/// Runs a seed in a process of its own.
+pub fn child(seed: u64, seconds: u64, how: How<'_>) -> Verdict {
     let failed = |why: String| Verdict { seed, failures: vec![why], ..Verdict::default() };
     let program = match std::env::current_exe() {
         Ok(program) => program,
@@ -123,11 +141,15 @@ fn child(seed: u64, seconds: u64, exact: bool, events: Option<&Path>) -> Verdict
     };
     let mut command = Command::new(program);
     command.arg("one").arg(seed.to_string()).arg("--seconds").arg(seconds.to_string());
-    if exact {
+    if how.exact {
         command.arg("--exact");
     }
-    if let Some(path) = events {
+    if let Some(path) = how.events {
         command.arg("--events").arg(path);
+    }
+    #[cfg(feature = "seeded-bugs")]
+    if let Some(bug) = how.bug {
+        command.env(hapax_core::seeded::VARIABLE, bug);
     }
     match command.stderr(Stdio::inherit()).output() {
         Ok(output) => serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
@@ -142,10 +164,13 @@ fn first_difference(seed: u64, seconds: u64) -> Vec<String> {
     let path =
         |part: u32| std::env::temp_dir().join(format!("hapax-sim-{}-{seed}-{part}", std::process::id()));
     let texts = [1, 2].map(|part| {
-        let _verdict = child(seed, seconds, true, Some(&path(part)));
-        let text = std::fs::read_to_string(path(part)).unwrap_or_default();
+        let path = path(part);
+        let mut how = How { exact: true, ..How::default() };
+        how.events = Some(&path);
+        let _verdict = child(seed, seconds, how);
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
         // It is scratch; what cannot be removed is left.
-        let _removed = std::fs::remove_file(path(part));
+        let _removed = std::fs::remove_file(&path);
         text
     });
     let [one, other] = &texts;
@@ -259,7 +284,7 @@ impl Summary {
         say(&format!(
             "{:.2} CPU-s a seed, {:.2} s of it in the checker; failed: {:?}",
             each(self.cpu_ms as f64),
-            each(self.checked_ms),
+            each(self.checked_ms as f64),
             self.failed
         ));
     }
