@@ -101,8 +101,8 @@ kinds! {
     ClockBack, "clock-back", 4, Clock, "a node's wall clock jumps back by 1 s to 1 h, and back", "the node has read wrong times";
     ClockDrift, "clock-drift", 3, Clock, "a node's wall clock runs up to 20 % fast or slow, or stands still", "the node has read wrong times";
     DiskFull, "disk-full", 4, Disk, "a node's disk says that no byte is free", "the node has asked, and shows 0 free bytes";
-    SyncError, "sync-error", 4, Disk, "a sync of the log fails", "the failure was injected, and the process ended by itself";
-    WriteError, "write-error", 3, Disk, "a write of the log fails", "the failure was injected, and the process ended by itself";
+    SyncError, "sync-error", 4, Disk, "a sync of the log fails", "the failure was injected, and the process, or the replica under a snapshot, ended by itself";
+    WriteError, "write-error", 3, Disk, "a write of the log fails", "the failure was injected, and the process, or the replica under a snapshot, ended by itself";
     SlowDisk, "slow-disk", 5, Disk, "each sync takes 5 to 80 ms longer", "the node's count of slowed syncs";
     StalledDisk, "stalled-disk", 4, Disk, "writes and syncs hang for 0.3 to 4 s", "the node's count of held calls";
     DamagedEngine, "damaged-engine", 1, Damage, "a node is killed and every block of its record store is changed", "the records are wiped and made again";

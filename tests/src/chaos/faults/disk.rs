@@ -11,6 +11,9 @@ use tokio::time::sleep;
 /// How long a node may take to come across its faulty disk; another fault may take it away meanwhile.
 const MEETS_WITHIN: Duration = Duration::from_secs(90);
 
+/// What a node logs when one replica failed, as it does where a snapshot that is installed met the fault.
+const REPLICA_ENDED: &str = "the replica failed and is started again";
+
 impl Field {
     /// Waits until a count of a node is above what it was.
     async fn counted(&self, node: usize, before: u64, of: fn(&Counts) -> u64) -> Result<u64> {
@@ -78,11 +81,25 @@ impl Field {
         let _disk = self.fleet.disks[node].lock().await;
         let before = of(&self.fleet.counts(node));
         self.fleet.order(node, |orders| order(&mut orders.disk))?;
-        let status = self.fleet.end(node).await?;
+        let from = self.fleet.log(node).len();
+        let met = until("the end of what met a broken disk", MEETS_WITHIN, async || {
+            if let Some(status) = self.fleet.ended(node) {
+                return Ok(Some(status));
+            }
+            let said = self.fleet.log(node)[from..].contains(REPLICA_ENDED);
+            if said { Ok(None) } else { Err(format!("node {} runs", node + 1)) }
+        });
+        let status = met.await?;
         let injected = of(&self.fleet.counts(node)) - before;
         sleep(rng.span(0, 1000)).await;
         self.back(node).await?;
         ensure!(injected == 1, "{injected} calls failed");
+        let Some(status) = status else {
+            return Ok(format!(
+                "1 call of node {} failed with EIO, and a replica of it was started again",
+                node + 1
+            ));
+        };
         ensure!(!status.success(), "node {} ended with {status}", node + 1);
         Ok(format!("1 call of node {} failed with EIO, and the process ended: {status}", node + 1))
     }
