@@ -383,8 +383,9 @@ impl Node {
         let time = |shard: &u32| {
             let group = self.slots.get(shard)?.running.read().clone()?;
             let leads = group.shard().lead().is_some();
+            let median = group.shard().median_wall_ms();
             let clock = group.shard().clock.lock();
-            let time = if leads { clock.at_rate_one(boot_ms) } else { clock.at_least(boot_ms) };
+            let time = if leads { clock.shown(boot_ms, median) } else { clock.at_least(boot_ms) };
             Some(ShardTime { shard: *shard, time })
         };
         shards.iter().filter_map(time).collect()

@@ -92,6 +92,13 @@ impl ShardClock {
         self.anchor.map(|anchor| anchor.time.after(boot_ms.saturating_sub(anchor.boot_ms)))
     }
 
+    /// What a stamp would be now: what a leader tells others, who must not get ahead of it while it slews
+    /// back and makes no entries.
+    #[must_use]
+    pub fn shown(&self, boot_ms: u64, median_wall_ms: Option<u64>) -> Option<LogTime> {
+        self.clone().stamp(boot_ms, median_wall_ms)
+    }
+
     /// Stamps an entry: moves on by the boot time passed, slewed towards `median_wall_ms`.
     /// Returns `None` while there is no anchor; see [`ShardClock::cold_start`].
     pub fn stamp(&mut self, boot_ms: u64, median_wall_ms: Option<u64>) -> Option<LogTime> {
@@ -181,6 +188,26 @@ mod tests {
         let mut clock = anchored(5_000, 0);
         clock.heard(LogTime(1_000), 100);
         assert_eq!(clock.at_rate_one(100), Some(LogTime(5_095)));
+    }
+
+    #[test]
+    fn what_a_leader_shows_is_what_it_would_stamp() {
+        let mut clock = anchored(3_600_000, 0);
+        assert_eq!(clock.shown(10_000, Some(0)), Some(LogTime(3_609_500)));
+        assert_eq!(clock.stamp(10_000, Some(0)), Some(LogTime(3_609_500)));
+    }
+
+    #[test]
+    fn a_follower_keeps_no_lead_over_a_leader_that_slews_back() {
+        let hour = 3_600_000;
+        let (mut leader, mut follower) = (anchored(hour, 0), anchored(hour, 0));
+        for boot_ms in (100..=100_000).step_by(100) {
+            let stamp = leader.stamp(boot_ms, Some(boot_ms)).unwrap();
+            follower.heard(stamp, boot_ms + 1);
+        }
+        let stamp = leader.stamp(100_100, Some(100_100)).unwrap();
+        assert_eq!(stamp, LogTime(hour + 95_095));
+        assert!(follower.stamp(100_101, Some(100_101)).unwrap() <= stamp.after(5));
     }
 
     #[test]
