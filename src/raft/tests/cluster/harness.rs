@@ -43,8 +43,8 @@ impl Setup {
             limits: NodeLimits::default(),
             timing: Timing {
                 heartbeat_ms: 50,
-                election_min_ms: 300,
-                election_max_ms: 600,
+                election_min_ms: 900,
+                election_max_ms: 1_200,
                 rpc_ms: 1_000,
                 maintain_ms: 200,
                 ..Timing::default()

@@ -30,8 +30,8 @@ async fn node(dir: &Path) -> (Config, Ports) {
         storage: StorageSection { engine: Engine::Fjall, reserve_bytes: 0, ..StorageSection::default() },
         timing: TimingSection {
             heartbeat_ms: 50,
-            election_min_ms: 150,
-            election_max_ms: 300,
+            election_min_ms: 450,
+            election_max_ms: 600,
             shutdown_ms: 2_000,
         },
         limits: LimitsSection::default(),
