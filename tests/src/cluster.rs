@@ -138,7 +138,7 @@ impl TestCluster {
     }
 
     fn addr(&self, i: usize, offset: usize) -> String {
-        format!("127.0.0.1:{}", usize::from(self.ports.base()) + offset + i)
+        format!("{}:{}", self.spec.host(i), usize::from(self.ports.base()) + offset + i)
     }
 
     /// All nodes as `--cluster` takes them.

@@ -16,6 +16,8 @@ pub struct Spec {
     pub engine: &'static str,
     /// More configuration for every node, TOML.
     pub extra: String,
+    /// Where each node listens; this machine's loopback where empty.
+    pub hosts: Vec<String>,
     /// Environment of every node, beside what it inherits.
     pub environment: Vec<(&'static str, String)>,
 }
@@ -24,8 +26,8 @@ impl Spec {
     /// So many nodes with 16 shards, the default engine, and nothing special.
     #[must_use]
     pub fn nodes(nodes: usize) -> Self {
-        let (zones, environment) = (Vec::new(), Vec::new());
-        Self { nodes, shards: 16, zones, engine: "fjall", extra: String::new(), environment }
+        let (zones, hosts, environment) = (Vec::new(), Vec::new(), Vec::new());
+        Self { nodes, shards: 16, zones, engine: "fjall", extra: String::new(), hosts, environment }
     }
 
     /// With so many shards.
@@ -38,6 +40,18 @@ impl Spec {
     #[must_use]
     pub fn zones(self, zones: &[&'static str]) -> Self {
         Self { zones: zones.to_vec(), ..self }
+    }
+
+    /// With an address for each node.
+    #[must_use]
+    pub fn hosts(self, hosts: Vec<String>) -> Self {
+        Self { hosts, ..self }
+    }
+
+    /// Where node `i` listens.
+    #[must_use]
+    pub fn host(&self, i: usize) -> &str {
+        self.hosts.get(i).map_or("127.0.0.1", String::as_str)
     }
 
     /// With an environment variable for every node.
@@ -56,27 +70,27 @@ impl Spec {
     /// Node `i` (from 0) with its data under `data_dir` and ports counted from `base`.
     #[must_use]
     pub fn config(&self, i: usize, cluster: &str, base: u16, data_dir: &Path) -> String {
-        let port = |kind: usize, i: usize| usize::from(base) + kind + i + 1;
+        let addr = |kind: usize, i: usize| format!("{}:{}", self.host(i), usize::from(base) + kind + i + 1);
         let mut text = format!(
-            "[node]\nname = \"{}\"\ndata_dir = \"{}\"\nclient_listen = \"127.0.0.1:{}\"\n\
-             peer_listen = \"127.0.0.1:{}\"\n\n[http]\nlisten = \"127.0.0.1:{}\"\n\n\
+            "[node]\nname = \"{}\"\ndata_dir = \"{}\"\nclient_listen = \"{}\"\n\
+             peer_listen = \"{}\"\n\n[http]\nlisten = \"{}\"\n\n\
              [cluster]\nid = \"{cluster}\"\nshards = {}\n",
             name(i),
             data_dir.display(),
-            port(0, i),
-            port(10, i),
-            port(20, i),
+            addr(0, i),
+            addr(10, i),
+            addr(20, i),
             self.shards,
         );
         for peer in 0..self.nodes {
             let zone = self.zones.get(peer).copied().unwrap_or_default();
-            let (peer_port, client_port) = (port(10, peer), port(0, peer));
+            let (peer_addr, client_addr) = (addr(10, peer), addr(0, peer));
             let name = name(peer);
             // Writing to a string cannot fail.
             let _infallible = write!(
                 text,
-                "\n[[cluster.nodes]]\nname = \"{name}\"\npeer = \"127.0.0.1:{peer_port}\"\n\
-                 client = \"127.0.0.1:{client_port}\"\nzone = \"{zone}\"\n"
+                "\n[[cluster.nodes]]\nname = \"{name}\"\npeer = \"{peer_addr}\"\n\
+                 client = \"{client_addr}\"\nzone = \"{zone}\"\n"
             );
         }
         let _infallible = write!(text, "\n[storage]\nengine = \"{}\"\n", self.engine);

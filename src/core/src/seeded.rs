@@ -53,6 +53,7 @@ bugs! {
     CutMidLog "cut-mid-log" "Damage before the end of what was synced is cut like a torn tail.";
     AppliedNotAtomic "applied-not-atomic" "The applied index is written apart from its effects, and first.";
     OverlayLost "overlay-lost" "Changes leave the overlay before the engine has them.";
+    FilterUnread "filter-unread" "The filter of what the engine may hold is trusted before all of that was read.";
     PurgePastSync "purge-past-sync" "Records count as durable, and the log is purged, before the engine synced them.";
     SnapshotOmitsClaimed "snapshot-omits-claimed" "A snapshot leaves out the records of running claims.";
     TokenCheckSkipped "token-check-skipped" "Any token counts as that of the record.";

@@ -6,9 +6,10 @@ use crate::ids::ReplicaId;
 use crate::observe::Observer;
 use crate::peer::links::Links;
 use crate::serve::driver::LeaderHints;
+use crate::time::keep::Keeper;
 use crate::time::readings::Readings;
 use hapax_core::policy::Policies;
-use hapax_store::log::Log;
+use hapax_store::log::{GroupId, Log};
 use hapax_store::records::RecordStore;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct Context {
     pub links: Arc<Links>,
     /// The peers' wall clocks.
     pub readings: Arc<Mutex<Readings>>,
+    /// The shards' log times, which outlive replicas and the process.
+    pub clocks: Arc<Keeper>,
     /// Callers held on this node.
     pub waiters: Arc<AtomicUsize>,
     /// Who leads which shard, as far as this node knows.
@@ -53,4 +56,12 @@ pub struct Placement {
     pub replica: ReplicaId,
     /// All members, the preferred leader first.
     pub members: Vec<ReplicaId>,
+}
+
+impl Placement {
+    /// Its part of the node's log and records.
+    #[must_use]
+    pub fn log_group(&self) -> GroupId {
+        GroupId { shard: self.shard, replica: self.replica.as_u64() }
+    }
 }

@@ -33,7 +33,12 @@ pub trait Clock: Send + Sync + 'static {
     fn wall_ms(&self) -> u64;
     /// Time since boot including suspend, ms. It never goes back and is not stepped.
     fn boot_ms(&self) -> u64;
+    /// Which start of the machine [`Clock::boot_ms`] counts from; `None` where that cannot be told.
+    fn boot_id(&self) -> Option<BootId>;
 }
+
+/// Names one start of a machine; no other start has the same.
+pub type BootId = [u8; 16];
 
 /// Randomness for nonces of nodes and jitter; never for anything that replicas must agree on.
 pub trait Entropy: Send + Sync + 'static {
@@ -76,6 +81,17 @@ impl Clock for SystemClock {
     fn boot_ms(&self) -> u64 {
         millis(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
     }
+
+    fn boot_id(&self) -> Option<BootId> {
+        parse_uuid(&std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?)
+    }
+}
+
+/// The bytes of a UUID in its usual form.
+fn parse_uuid(text: &str) -> Option<BootId> {
+    let digits: String = text.trim_end().split('-').collect();
+    let is_one = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_one.then(|| u128::from_str_radix(&digits, 16).ok()).flatten().map(u128::to_be_bytes)
 }
 
 fn millis(time: rustix::time::Timespec) -> u64 {
@@ -97,5 +113,19 @@ impl Entropy for SystemEntropy {
         while getrandom::fill(bytes).is_err() {
             tracing::error!("the operating system gave no randomness; asking again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_of_the_machine_has_a_name() {
+        let id = parse_uuid("01020304-0506-0708-090a-0b0c0d0e0f10\n");
+        assert_eq!(id, Some([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]));
+        assert_eq!(parse_uuid("01020304"), None);
+        assert_eq!(parse_uuid("+1020304-0506-0708-090a-0b0c0d0e0f1"), None);
+        assert!(Env::real().clock.boot_id().is_some_and(|id| Some(id) == Env::real().clock.boot_id()));
     }
 }

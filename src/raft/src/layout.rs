@@ -4,19 +4,16 @@
 //! version, so that a meta group can take over from here.
 
 use crate::ids::{NodeId, ReplicaId};
-use bincode::config::{Configuration, Limit, LittleEndian, Varint};
-use hapax_store::disk::{self, Disk};
+use crate::sealed::{Kind, SealedError};
+use hapax_store::disk::Disk;
 use hapax_wire::ClusterId;
 use hapax_wire::peer::{Roster, RosterNode, RosterShard};
 use std::io;
 use std::path::Path;
 
 const FILE_NAME: &str = "layout";
-const MAGIC: &[u8; 8] = b"HAPAXLA\n";
+const KIND: Kind = Kind { magic: b"HAPAXLA\n", version: VERSION };
 const VERSION: u8 = 1;
-const FILE_BYTES_MAX: usize = 1 << 20;
-const CONFIG: Configuration<LittleEndian, Varint, Limit<FILE_BYTES_MAX>> =
-    bincode::config::standard().with_limit::<FILE_BYTES_MAX>();
 
 /// Nodes, and the replicas of every shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,25 +100,7 @@ impl Layout {
     /// # Errors
     /// [`LayoutError`].
     pub fn load(disk: &dyn Disk, dir: &Path, cluster: ClusterId) -> Result<Option<Self>, LayoutError> {
-        let bytes = match disk::read_file(disk, &dir.join(FILE_NAME), FILE_BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let rest = bytes.strip_prefix(MAGIC).ok_or(LayoutError::Damaged)?;
-        let (version, rest) = rest.split_first().ok_or(LayoutError::Damaged)?;
-        if *version != VERSION {
-            return Err(LayoutError::Version { found: *version });
-        }
-        let (sum, body) = rest.split_first_chunk::<4>().ok_or(LayoutError::Damaged)?;
-        if u32::from_le_bytes(*sum) != crc32c::crc32c(body) {
-            return Err(LayoutError::Damaged);
-        }
-        let (roster, read): (Roster, usize) =
-            bincode::decode_from_slice(body, CONFIG).map_err(|_| LayoutError::Damaged)?;
-        if read != body.len() {
-            return Err(LayoutError::Damaged);
-        }
+        let Some(roster) = KIND.load::<Roster>(disk, &dir.join(FILE_NAME))? else { return Ok(None) };
         if roster.cluster != cluster {
             return Err(LayoutError::WrongCluster);
         }
@@ -133,12 +112,16 @@ impl Layout {
     /// # Errors
     /// [`LayoutError::Io`].
     pub fn save(&self, disk: &dyn Disk, dir: &Path, cluster: ClusterId) -> Result<(), LayoutError> {
-        let body = bincode::encode_to_vec(self.to_roster(cluster), CONFIG)
-            .map_err(|error| io::Error::other(error.to_string()))?;
-        let mut bytes = MAGIC.to_vec();
-        bytes.push(VERSION);
-        bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
-        bytes.extend_from_slice(&body);
-        Ok(disk::replace_file(disk, &dir.join(FILE_NAME), &bytes)?)
+        Ok(KIND.save(disk, &dir.join(FILE_NAME), &self.to_roster(cluster))?)
+    }
+}
+
+impl From<SealedError> for LayoutError {
+    fn from(error: SealedError) -> Self {
+        match error {
+            SealedError::Io(error) => Self::Io(error),
+            SealedError::Damaged => Self::Damaged,
+            SealedError::Version(found) => Self::Version { found },
+        }
     }
 }

@@ -6,7 +6,8 @@
 //! | [`formation`], [`layout`] | how a fixed cluster comes to be, and where its shards are |
 //! | [`group`] | one replica: opening, leading, applying, snapshots, upkeep |
 //! | [`serve`] | from a call to its reply on the leader: batching, reads, waiting |
-//! | [`time`] | log time: stamps, and the wall clocks behind them |
+//! | [`time`] | log time: stamps, the wall clocks behind them, what outlives a process |
+//! | [`sealed`] | small files, replaced as a whole |
 //! | [`peer`] | between nodes: links, the acceptor, openraft's network |
 //! | [`mod@env`] | the only doors to clocks, randomness and sockets |
 //!
@@ -25,6 +26,7 @@ pub mod layout;
 pub mod node;
 pub mod observe;
 pub mod peer;
+pub mod sealed;
 pub mod serve;
 mod slot;
 pub mod status;

@@ -21,11 +21,13 @@ use crate::serve::pending::{Pending, Work};
 use crate::slot::{Slot, supervise};
 use crate::status;
 use crate::stop::StopFlag;
+use crate::time::keep::Keeper;
 use crate::types::RaftLogId;
 use futures_util::future::join_all;
 use hapax_core::policy::Policies;
 use hapax_core::seeded::{self, Bug};
 use hapax_core::{Answer, Basis, ErrorCode, LeaderHint, Refusal, Reply, Resolved, Witness, resolve_request};
+use hapax_store::disk::Disk;
 use hapax_store::log::Log;
 use hapax_store::records::RecordStore;
 use hapax_wire::client::ShardTable;
@@ -34,6 +36,7 @@ use hapax_wire::status::NodeStatus;
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -61,6 +64,18 @@ pub enum Readiness {
     },
 }
 
+/// What a node keeps, open.
+pub struct Stored<'a> {
+    /// The log of all groups.
+    pub log: Log,
+    /// The records of all groups.
+    pub records: RecordStore,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The data directory, for what is neither log nor records.
+    pub dir: &'a Path,
+}
+
 /// A running node.
 pub struct Node {
     context: Arc<Context>,
@@ -75,7 +90,6 @@ pub struct Node {
     /// The tasks that keep the replicas running; each stops its own at the end.
     supervisors: Mutex<Vec<JoinHandle<()>>>,
     stop: StopFlag,
-    started_boot_ms: u64,
 }
 
 impl Node {
@@ -88,18 +102,19 @@ impl Node {
         config: NodeConfig,
         env: Env,
         layout: Layout,
-        log: Log,
-        records: RecordStore,
+        stored: Stored<'_>,
         acceptor: Arc<PeerAcceptor>,
         observer: Arc<dyn Observer>,
     ) -> Result<Arc<Self>, StartError> {
+        let Stored { log, records, disk, dir } = stored;
         let policies = Policies::new(&config.policies)?;
         let has_quotas = has_quotas(&config.policies);
         let engine = config.engine;
         let links = Links::new(&config, &layout.nodes);
         let told: Arc<Mutex<HashMap<u32, NodeId>>> = Arc::default();
-        let started_boot_ms = env.clock.boot_ms();
         let shards = layout.shards();
+        let replicas = placements(&layout, config.node).map(|placement| placement.shard);
+        let clocks = Arc::new(Keeper::open(disk, dir, &env, replicas));
         let slots: BTreeMap<u32, Arc<Slot>> = placements(&layout, config.node)
             .map(|placement| (placement.shard, Slot::new(placement)))
             .collect();
@@ -118,6 +133,7 @@ impl Node {
                 engine,
                 links,
                 readings: Arc::default(),
+                clocks,
                 waiters: Arc::new(AtomicUsize::new(0)),
                 hints,
                 observer,
@@ -133,7 +149,6 @@ impl Node {
                 table_changes: watch::Sender::new(0),
                 supervisors: Mutex::default(),
                 stop: StopFlag::new(),
-                started_boot_ms,
             }
         });
         node.acceptor.attach(&node);
@@ -141,6 +156,9 @@ impl Node {
             let supervisor = supervise(Arc::downgrade(&node), Arc::clone(slot), node.stop.subscribe());
             node.supervisors.lock().push(tokio::spawn(supervisor));
         }
+        let context = node.context();
+        let (clocks, clock) = (Arc::clone(&context.clocks), Arc::clone(&context.env.clock));
+        tokio::spawn(crate::time::keep::run(clocks, clock, node.stop.subscribe()));
         tokio::spawn(crate::time::poll::run(Arc::downgrade(&node), node.stop.subscribe()));
         let every = Duration::from_millis(node.context.config.timing.maintain_ms);
         tokio::spawn(crate::group::compare::run(Arc::downgrade(&node), every, node.stop.subscribe()));
@@ -221,6 +239,7 @@ impl Node {
             deadline,
             wait_until,
             woken: false,
+            number: 0,
             followers: None,
             work,
         })
@@ -237,6 +256,10 @@ impl Node {
         let applied = group.shard().applied.lock();
         let now = applied.state.time;
         let found = group.shard().record(&ask.address).ok()??;
+        // A snapshot replaces the records before the state that goes with them.
+        if group.shard().records.applied().position != applied.position {
+            return None;
+        }
         let reply = hapax_core::read_get(
             Some(&found),
             ask.fingerprint.as_ref(),
@@ -384,9 +407,10 @@ impl Node {
             let group = self.slots.get(shard)?.running.read().clone()?;
             let leads = group.shard().lead().is_some();
             let median = group.shard().median_wall_ms();
-            let clock = group.shard().clock.lock();
+            let mut clock = group.shard().clock.lock();
             let time = if leads { clock.shown(boot_ms, median) } else { clock.at_least(boot_ms) };
-            Some(ShardTime { shard: *shard, time })
+            let begun = clock.begun(self.context.clocks.up_ms(boot_ms));
+            Some(ShardTime { shard: *shard, time, begun })
         };
         shards.iter().filter_map(time).collect()
     }
@@ -406,8 +430,7 @@ impl Node {
     /// How this node is.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
-        let uptime_ms = self.context.env.clock.boot_ms().saturating_sub(self.started_boot_ms);
-        status::node(self, uptime_ms)
+        status::node(self, self.context.clocks.up_ms(self.context.env.clock.boot_ms()))
     }
 
     /// The shards of which this node has a replica.
@@ -470,6 +493,7 @@ impl Node {
                 tracing::error!(%error, "the task that kept a replica running has failed");
             }
         }
+        self.context.clocks.save(self.context.env.clock.as_ref());
         self.acceptor.stop();
     }
 }

@@ -91,6 +91,7 @@ pub(crate) async fn supervise(node: Weak<Node>, slot: Arc<Slot>, mut stop: Stopp
             Err(error) => {
                 tracing::error!(shard = slot.placement.shard, %error, "the replica does not start");
                 *slot.trouble.lock() = Some(error.to_string());
+                damaged |= matches!(error, OpenError::Damaged(_));
                 if !is_worth_retrying(&error) {
                     return;
                 }
@@ -130,18 +131,13 @@ fn bootstrap(context: &Arc<Context>, group: &Arc<Group>) {
 
 /// Tells of changes of leaders; returns when the consensus has died, with the reason.
 async fn watch_group(node: &Weak<Node>, group: &Arc<Group>) -> String {
-    let mut metrics = group.raft().metrics();
+    // Not all of its metrics: those change with every entry, and each change would wake this task.
+    let mut metrics = group.raft().server_metrics();
     let mut damaged = group.shard().damaged.subscribe();
     let mut differs = group.shard().differs.subscribe();
     let mut leader = None;
     loop {
-        let (state, now) = {
-            let metrics = metrics.borrow_watched();
-            (metrics.running_state.clone(), metrics.current_leader)
-        };
-        if let Err(fatal) = state {
-            return fatal.to_string();
-        }
+        let now = metrics.borrow_watched().current_leader;
         if now != leader {
             leader = now;
             if let Some(node) = node.upgrade() {
@@ -150,7 +146,9 @@ async fn watch_group(node: &Weak<Node>, group: &Arc<Group>) -> String {
         }
         tokio::select! {
             changed = metrics.changed() => if changed.is_err() {
-                return "the consensus ended".to_owned();
+                // The consensus has dropped them, after it told why.
+                let state = group.raft().metrics().borrow_watched().running_state.clone();
+                return state.err().map_or_else(|| "the consensus ended".to_owned(), |fatal| fatal.to_string());
             },
             () = damaged.wait() => return "the records are damaged".to_owned(),
             () = differs.wait() => return "its digest is not that of its peers".to_owned(),

@@ -131,7 +131,7 @@ fn shard(records: &RecordStore) -> Shard {
         env: Env::real(),
         records,
         applied: Mutex::new(applied),
-        clock: Mutex::default(),
+        clock: Arc::default(),
         readings: Arc::default(),
         lead: watch::Sender::new(None),
         waits_changed: Notify::new(),

@@ -114,6 +114,75 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A filter of one block, which is soon full and begins anew, and that learns two rows at a time, between
+    /// changes: whatever it calls absent is. (In a build with assertions the engine is asked each time, too.)
+    #[test]
+    fn what_the_filter_calls_absent_is_absent(
+        ops in vec((vec((0u64..150, any::<bool>()), 1..20), 0u64..6, 0u64..9), 1..60)
+    ) {
+        let mut home = memory();
+        (home.config.cache_bytes_max, home.config.filter_bytes_max, home.config.learn_rows) = (0, 64, 2);
+        let records: Vec<_> = (0..4).map(record).collect();
+        let mut replica = home.replica();
+        let mut model = BTreeMap::new();
+        for (index, (changes, writes, last)) in (1..).zip(ops) {
+            for (key, put) in changes {
+                let record = put.then(|| Arc::clone(&records[usize::try_from(key % 4).expect("small")]));
+                replica.shard.apply([(address(key), record.clone())], meta(index));
+                match record {
+                    Some(record) => model.insert(key, record),
+                    None => model.remove(&key),
+                };
+            }
+            (0..writes).for_each(|_| replica.write());
+            if last == 0 {
+                replica.sync();
+                drop(replica);
+                replica = home.replica();
+            }
+            for key in 0..150 {
+                let found = replica.shard.get(&address(key)).expect("a read");
+                prop_assert_eq!(found.as_ref(), model.get(&key));
+            }
+        }
+    }
+}
+
+/// On each engine, over a start.
+#[test]
+fn the_filter_is_complete_once_the_engine_was_read() {
+    for (engine, mut home) in Home::all() {
+        home.config.learn_rows = 100;
+        let mut replica = home.replica();
+        for key in 0..1_000 {
+            replica.apply(&batch(key, vec![claim(key, key + 1, 1_000)]));
+        }
+        replica.sync();
+        drop(replica);
+        let mut replica = home.replica();
+        assert!(!replica.shard.is_filter_complete(), "{engine}: nothing was read yet");
+        for step in 0.. {
+            if replica.shard.is_filter_complete() {
+                break;
+            }
+            assert!(step < 100, "{engine}: it comes to an end");
+            assert!(replica.shard.get(&address(step * 7)).expect("a read").is_some());
+            replica.write();
+        }
+        for key in 0..2_000 {
+            assert_eq!(
+                replica.shard.get(&address(key)).expect("a read").is_some(),
+                key < 1_000,
+                "{engine}: {key}"
+            );
+        }
+        assert!(replica.shard.stats().filter_bytes > 0);
+    }
+}
+
 #[test]
 fn a_scan_keeps_to_its_prefix() {
     let home = memory();
@@ -141,6 +210,9 @@ fn a_batch_that_ends_during_a_scan_is_not_missed() {
     let mut home = Home::memory(engine.clone(), SimDisk::new());
     home.config.batch_ms = 0;
     let mut replica = home.replica();
+    // So that the filter looks no more.
+    replica.write();
+    assert!(replica.shard.is_filter_complete());
     replica.apply(&batch(1, (0..10).map(|key| claim(key, key + 1, 1_000)).collect()));
     let Replica { writer, shard, .. } = replica;
     let (writer, views) = (Mutex::new(writer), Arc::new(AtomicU64::new(0)));

@@ -4,12 +4,13 @@ mod records_support;
 
 use bytes::Bytes;
 use hapax_core::LogTime;
-use hapax_store::disk::SimDisk;
+use hapax_store::disk::{DiskOp, SimDisk};
 use hapax_store::records::snapshot::CHUNK_BYTES_MAX;
-use hapax_store::records::{EngineKind, MemoryEngine, ShardRecords, SnapshotSink, StoreError};
+use hapax_store::records::{EngineKind, MemoryEngine, OnFatal, ShardRecords, SnapshotSink, StoreError};
 use records_support::{Home, Replica, address, batch, claim, complete, renew, settled, token};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A replica with records in every state, some of which have ended.
 fn filled(home: &Home, big_results: bool) -> Replica {
@@ -167,10 +168,14 @@ fn a_snapshot_under_concurrent_writes_is_one_position() {
                 }
                 replica.state.index
             });
-            for _ in 0..20 {
-                check_one_position(name, &shard);
-            }
+            // Also where a check fails: the scope waits for its threads.
+            let checked = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                (0..20).for_each(|_| check_one_position(name, &shard));
+            }));
             stop.store(true, Ordering::Relaxed);
+            if let Err(failed) = checked {
+                std::panic::resume_unwind(failed);
+            }
             assert!(writer.join().expect("it ends") > 1, "{name}: writes went on");
         });
     }
@@ -224,6 +229,31 @@ fn a_crash_during_installation_leaves_the_old_or_the_new() {
         }
     }
     assert!(news > 0, "{olds} old, {news} new");
+}
+
+/// Nobody knows what a failed sync left on the disk, so that the process must end, not only the installation.
+#[test]
+fn a_sync_that_fails_under_an_installation_is_fatal_and_a_bad_stream_is_not() {
+    let source = filled(&Home::memory(MemoryEngine::new(), SimDisk::new()), false);
+    let stream = chunks(&source.shard);
+    let disk = SimDisk::new();
+    let mut home = Home::memory(MemoryEngine::new(), disk.clone());
+    let fatal = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&fatal);
+    home.config.fatal = OnFatal::new(move |error| {
+        assert!(matches!(error, StoreError::Io { .. }), "{error:?}");
+        seen.fetch_add(1, Ordering::Relaxed);
+    });
+    let target = home.replica();
+    let cut_short = target.shard.install().expect("a sink").finish();
+    assert!(matches!(cut_short, Err(StoreError::BadSnapshot(_))), "{cut_short:?}");
+    assert_eq!(fatal.load(Ordering::Relaxed), 0);
+    disk.fail_after(DiskOp::Sync, 0, std::io::ErrorKind::Other);
+    let mut sink = target.shard.install().expect("a sink");
+    feed(&mut sink, &stream).expect("taken");
+    let failed = sink.finish();
+    assert!(matches!(failed, Err(StoreError::Io { .. })), "{failed:?}");
+    assert_eq!(fatal.load(Ordering::Relaxed), 1);
 }
 
 /// The engine alone: every prefix of the operations of an installation.

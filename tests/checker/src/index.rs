@@ -1,6 +1,6 @@
 //! A history sorted by address, once for all tiers.
 
-use crate::history::{Call, History, Name, Operation, Policy, Reply, StateKind, View};
+use crate::history::{Call, History, Name, Operation, Policy, Reply, View};
 use std::collections::{HashMap, HashSet};
 
 /// One thing that happened to an address.
@@ -29,16 +29,7 @@ pub(crate) struct Group<'h> {
     pub(crate) shard: Option<u32>,
 }
 
-static ABSENT: View = View {
-    state: StateKind::Absent,
-    token: 0,
-    attempt: 0,
-    since_ms: None,
-    until_ms: None,
-    marked: false,
-    class: None,
-    detail: None,
-};
+static ABSENT: View = View::ABSENT;
 
 impl<'h> Index<'h> {
     pub(crate) fn new(history: &'h History, defaults: &'h Policy) -> Self {

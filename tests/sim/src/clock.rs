@@ -4,7 +4,7 @@
 //! each loss of power; the wall clock drifts with it, is stepped, and may stand still. Timers do not
 //! drift: they are the simulation's own.
 
-use hapax_raft::env::Clock;
+use hapax_raft::env::{BootId, Clock};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub struct SimClock {
     drift_permille: i64,
     /// When it was switched on, ms of the simulation.
     booted_at_ms: AtomicU64,
+    /// How often that was.
+    boots: AtomicU64,
     wall_offset_ms: AtomicI64,
     /// Where the wall clock stands still, or [`RUNNING`].
     wall_frozen_ms: AtomicU64,
@@ -35,6 +37,7 @@ impl SimClock {
         Self {
             drift_permille,
             booted_at_ms: AtomicU64::new(0),
+            boots: AtomicU64::new(0),
             wall_offset_ms: AtomicI64::new(0),
             wall_frozen_ms: AtomicU64::new(RUNNING),
             seen_ms: AtomicU64::new(0),
@@ -60,6 +63,7 @@ impl SimClock {
 
     /// The machine lost power at `now` and was switched on again.
     pub fn reboot(&self, now: Duration) {
+        self.boots.fetch_add(1, Ordering::Relaxed);
         self.booted_at_ms.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
@@ -77,13 +81,7 @@ impl SimClock {
     /// How far the wall clock is off at `now`, ms; drift is not counted.
     #[must_use]
     pub fn off_ms(&self, now: Duration) -> u64 {
-        self.ahead_ms(now).max(self.right_ms(now).saturating_sub(self.wall_at(now)))
-    }
-
-    /// How far the wall clock is ahead at `now`, ms; drift is not counted.
-    #[must_use]
-    pub fn ahead_ms(&self, now: Duration) -> u64 {
-        self.wall_at(now).saturating_sub(self.right_ms(now))
+        self.wall_at(now).abs_diff(self.right_ms(now))
     }
 
     fn right_ms(&self, now: Duration) -> u64 {
@@ -112,6 +110,10 @@ impl Clock for SimClock {
     fn boot_ms(&self) -> u64 {
         let since = self.now_ms().saturating_sub(self.booted_at_ms.load(Ordering::Relaxed));
         BOOTED_MS + self.drifted(since)
+    }
+
+    fn boot_id(&self) -> Option<BootId> {
+        Some(u128::from(self.boots.load(Ordering::Relaxed)).to_le_bytes())
     }
 }
 

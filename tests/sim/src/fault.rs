@@ -95,6 +95,21 @@ impl Fault {
         }
     }
 
+    /// The one machine whose disk or clock it changes while a process runs there, if it is of such a kind.
+    #[must_use]
+    pub fn machine(&self) -> Option<usize> {
+        match self {
+            Self::PowerAtOp(i, _)
+            | Self::WriteError(i, _)
+            | Self::SyncError(i, _)
+            | Self::SlowDisk(i, _)
+            | Self::DiskFull(i)
+            | Self::ClockStep(i, _)
+            | Self::ClockFrozen(i) => Some(*i),
+            _ => None,
+        }
+    }
+
     /// The stable name of its kind.
     #[must_use]
     pub fn kind(&self) -> &'static str {

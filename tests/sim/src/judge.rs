@@ -11,6 +11,8 @@ use hapax_tests::workload::recorder::policies;
 const RATE_PERMILLE: i64 = 1050;
 /// What ticks and rounding add to or take from a span, ms.
 const SLACK_MS: u64 = 20;
+/// Clocks may drift apart for so long until a follower is told its leader's time again, ms.
+const UNTOLD_MS: u64 = 1_500;
 /// Operations that must have succeeded before, during and after the faults: without them a run shows
 /// nothing. Few, since there are faults that leave a cluster without a quorum for long.
 const SUCCESSES: [(Phase, u64); 3] = [(Phase::WarmUp, 10), (Phase::Faults, 1), (Phase::Healed, 10)];
@@ -25,8 +27,10 @@ pub fn header(plan: &Plan) -> anyhow::Result<Header> {
     header.shards = plan.shards;
     header.policies = policies(plan.scale)?;
     let drift = plan.drifts.iter().copied().max().unwrap_or(0).max(0);
+    let slowest = plan.drifts.iter().copied().min().unwrap_or(0).min(0);
     header.clock.rate_max = f64::from(i32::try_from(RATE_PERMILLE * (1000 + drift))?) / 1e6;
-    header.clock.slack_ms = SLACK_MS + plan.tick_ms;
+    let apart_ms = (drift - slowest).unsigned_abs() * UNTOLD_MS / 1000;
+    header.clock.slack_ms = SLACK_MS + plan.tick_ms + apart_ms;
     header.expect.successes = SUCCESSES.into_iter().collect();
     Ok(header)
 }

@@ -47,7 +47,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs seeds, and fails if one of them does, or if more than a tenth of them prove nothing.
+    /// Runs seeds, and fails if one of them does, or proves nothing.
     Run {
         /// Which, `from..to`.
         #[arg(long, value_parser = seeds)]

@@ -52,10 +52,15 @@ pub struct Plan {
     pub victim: usize,
     /// The faults, by time.
     pub faults: Vec<Planned>,
+    /// From when to when none strikes, ms, also none that waited.
+    pub rest_ms: (u64, u64),
 }
 
-/// How much of the time before the heal may be struck, ms.
+/// When faults begin, ms.
 const FIRST_FAULT_MS: u64 = 6_000;
+/// Half way through the faults no new one strikes for so long after those before should be over, ms: time to
+/// elect leaders and to answer something, where faults are so many that no quorum is left among them.
+const BREATH_MS: u64 = 5_000;
 
 impl Plan {
     /// The plan of a seed for so much simulated time.
@@ -86,27 +91,22 @@ impl Plan {
             end_ms,
             victim: random.index(nodes),
             faults: Vec::new(),
+            rest_ms: (0, 0),
         };
-        plan.faults = plan.draw_faults(&mut random);
+        (plan.faults, plan.rest_ms) = plan.draw_faults(&mut random);
         plan
     }
 
-    /// Whether any wall clock will be wrong by more than drift.
-    #[must_use]
-    pub fn has_wrong_clocks(&self) -> bool {
-        let of_clocks =
-            |planned: &Planned| matches!(planned.fault, Fault::ClockStep(..) | Fault::ClockFrozen(_));
-        self.faults.iter().any(of_clocks)
-    }
-
-    fn draw_faults(&self, random: &mut Random) -> Vec<Planned> {
+    fn draw_faults(&self, random: &mut Random) -> (Vec<Planned>, (u64, u64)) {
         let kinds: Vec<u64> = (0..KINDS).filter(|_| random.permille(250)).collect();
         if kinds.is_empty() {
-            return Vec::new();
+            return (Vec::new(), (0, 0));
         }
         let pace_ms = [600, 1500, 4000][random.index(3)];
-        let mut faults = Vec::new();
+        let mut faults: Vec<Planned> = Vec::new();
         let mut at_ms = self.faults_from_ms;
+        let half_ms = (self.faults_from_ms + self.heal_at_ms) / 2;
+        let mut rest_ms = (0, 0);
         // The last ones must have begun, and shown an effect, before everything is healed.
         while at_ms + 3_000 < self.heal_at_ms {
             let fault = match self.draw_fault(kinds[random.index(kinds.len())], random) {
@@ -117,8 +117,14 @@ impl Plan {
             let for_ms = random.between(300, 6_000).min(self.heal_at_ms - at_ms - 500);
             faults.push(Planned { at_ms, for_ms, fault });
             at_ms += random.between(pace_ms / 2, pace_ms * 2);
+            if at_ms >= half_ms && rest_ms.1 == 0 {
+                let over = faults.iter().map(|planned| planned.at_ms + planned.for_ms).max();
+                let last = faults.last().map_or(0, |planned| planned.at_ms);
+                at_ms = at_ms.max(over.unwrap_or(0) + BREATH_MS);
+                rest_ms = (last + 1, at_ms);
+            }
         }
-        faults
+        (faults, rest_ms)
     }
 
     fn draw_fault(&self, kind: u64, random: &mut Random) -> Fault {

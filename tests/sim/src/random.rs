@@ -1,34 +1,32 @@
-//! The generator behind every choice of a simulation: SplitMix64, the same on every machine.
+//! The generator behind every choice of a simulation: the history checker's, the same on every machine.
+
+use hapax_checker::generate::Rng;
 
 /// A stream of numbers that only its seed decides.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub struct Random(Rng);
 
 impl Random {
     /// The stream of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Rng::new(seed))
     }
 
     /// A stream for one purpose, so that drawing more for one does not move another.
     #[must_use]
     pub fn of(seed: u64, purpose: &str) -> Self {
-        Self(xxhash_rust::xxh3::xxh3_64_with_seed(purpose.as_bytes(), seed))
+        Self::new(xxhash_rust::xxh3::xxh3_64_with_seed(purpose.as_bytes(), seed))
     }
 
     /// The next number.
     pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.draw()
     }
 
     /// A number below `bound`, which must not be 0. The bias is of no account at these sizes.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next_u64() % bound
+        self.0.below(bound)
     }
 
     /// A number of a range, its end excluded.
@@ -38,12 +36,12 @@ impl Random {
 
     /// An index into something of this length, which must not be 0.
     pub fn index(&mut self, len: usize) -> usize {
-        usize::try_from(self.below(len as u64)).unwrap_or(0)
+        self.0.index(len)
     }
 
     /// True in so many of 1000 cases.
     pub fn permille(&mut self, of_1000: u64) -> bool {
-        self.below(1000) < of_1000
+        self.0.per_mille(of_1000)
     }
 
     /// Fills `bytes`.

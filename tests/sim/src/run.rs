@@ -1,8 +1,8 @@
 //! One seed from its beginning to its verdict.
 //!
-//! Contract: warm up, faults, heal; then every shard must serve within 10 simulated seconds, every
-//! replica agree and purge its log within another 10 once the load rests, and every acknowledged
-//! result be found. The history of the recorded load is judged by the history checker, all tiers. A fault
+//! Contract: warm up, faults, heal (of what showed no effect by then a little later); then every shard must
+//! serve within 10 simulated seconds, every replica agree and purge its log within another 10 once the load
+//! rests, and every acknowledged result be found. The history of the recorded load is judged by the history checker, all tiers. A fault
 //! that was not shown to have had an effect makes the seed void. A panic anywhere is a failure.
 
 use crate::load::{Load, Phase};
@@ -20,6 +20,8 @@ use std::time::Instant;
 
 /// How soon after the faults' end every shard must serve, ms.
 const SERVE_WITHIN_MS: u64 = 10_000;
+/// How much longer than the others a fault may stay that has shown no effect, ms.
+const PROVE_WITHIN_MS: u64 = 15_000;
 /// How soon after the load's end all replicas must agree, ms.
 const AGREE_WITHIN_MS: u64 = 10_000;
 /// How long clients may take to finish what they began, ms: their longest deadline and a little.
@@ -189,7 +191,11 @@ impl Run {
         while self.site.now_ms() < self.plan.heal_at_ms {
             self.site.step()?;
         }
+        if self.site.heal_proved() {
+            self.wait(PROVE_WITHIN_MS, |run| !run.site.is_struck())?;
+        }
         self.site.heal();
+        let longer_ms = self.site.now_ms() - self.plan.heal_at_ms;
         self.load.served.borrow_mut().clear();
         self.load.phase.set(Phase::Probe);
         let shards = usize::try_from(self.plan.shards).unwrap_or(usize::MAX);
@@ -200,7 +206,7 @@ impl Run {
         }
         self.load.phase.set(Phase::Work);
         self.load.recorder.set_phase(history::Phase::Healed);
-        while self.site.now_ms() < self.plan.end_ms {
+        while self.site.now_ms() < self.plan.end_ms + longer_ms {
             self.site.step()?;
         }
         self.load.phase.set(Phase::Rest);

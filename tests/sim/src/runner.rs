@@ -239,10 +239,10 @@ impl Summary {
         )
     }
 
-    /// Whether more than a tenth of the seeds prove nothing, or there was none.
+    /// Whether a seed proves nothing, or there was none.
     #[must_use]
     pub fn is_void(&self) -> bool {
-        self.seeds == 0 || self.void * 10 > self.seeds
+        self.seeds == 0 || self.void > 0
     }
 
     /// Says what came of it.

@@ -3,7 +3,8 @@
 //! Contract: the hash of this thread takes in every message that the network delivered, dropped or
 //! held, with its ends, every fault, every reply, and, where `exact`, every byte delivered and every
 //! event that the product logs. The subscriber is for the whole process and looks at the thread's
-//! own state, since seeds run on threads of their own.
+//! own state, since seeds run on threads of their own. It also notes the jumps of log time, which the
+//! product logs.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,6 +14,10 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use xxhash_rust::xxh3::Xxh3;
+
+/// Where the product says that log time jumps, and how.
+const LEAD: &str = "hapax_raft::group::lead";
+const JUMPS: &str = "log time goes on after a cold start";
 
 /// Hosts that are told apart: they are numbered from 1 as they were registered, which is the last part
 /// of the address that the simulation gives them.
@@ -45,10 +50,22 @@ impl Ways {
     }
 }
 
+/// Log time jumped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Jump {
+    /// When, simulated ms.
+    pub at_ms: u64,
+    /// Of which shard.
+    pub shard: u32,
+    /// How far.
+    pub by_ms: u64,
+}
+
 #[derive(Default)]
 struct Thread {
     on: bool,
     exact: bool,
+    jumps: Vec<Jump>,
     hash: Xxh3,
     ways: Ways,
     /// What each place in the code says, so that it is formatted once.
@@ -105,6 +122,12 @@ pub fn ways() -> Ways {
     THREAD.with(|thread| thread.borrow().ways)
 }
 
+/// The jumps of log time so far, in their order.
+#[must_use]
+pub fn jumps() -> Vec<Jump> {
+    THREAD.with(|thread| thread.borrow().jumps.clone())
+}
+
 /// Looks at the events of the network, and of the product where asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Watch {
@@ -115,7 +138,8 @@ pub struct Watch {
 /// Beside a subscriber that shows the events.
 impl<S: Subscriber> tracing_subscriber::Layer<S> for Watch {
     fn on_event(&self, event: &Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
-        if event.metadata().target().starts_with("turmoil") {
+        let target = event.metadata().target();
+        if target.starts_with("turmoil") || target == LEAD {
             look(event);
         }
     }
@@ -139,7 +163,8 @@ impl Subscriber for Watch {
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let target = metadata.target();
-        metadata.is_event() && (target.starts_with("turmoil") || (self.exact && target.starts_with("hapax")))
+        let product = target == LEAD || (self.exact && target.starts_with("hapax"));
+        metadata.is_event() && (target.starts_with("turmoil") || product)
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -162,6 +187,13 @@ impl Subscriber for Watch {
 impl Thread {
     fn take(&mut self, event: &Event<'_>) {
         let metadata = event.metadata();
+        if metadata.target() == LEAD {
+            let mut jump = JumpFields::default();
+            event.record(&mut jump);
+            let at = turmoil::sim_elapsed().unwrap_or_default();
+            let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+            self.jumps.extend(jump.is_one.then_some(Jump { at_ms, ..jump.jump }));
+        }
         let place = (metadata.file().unwrap_or_default(), metadata.line().unwrap_or_default());
         let kind = match self.kinds.get(&place) {
             Some(kind) => *kind,
@@ -207,6 +239,26 @@ impl Visit for Message {
             // Writing to a string does not fail.
             let _written = write!(self.0, "{value:?}");
         }
+    }
+}
+
+#[derive(Default)]
+struct JumpFields {
+    is_one: bool,
+    jump: Jump,
+}
+
+impl Visit for JumpFields {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match field.name() {
+            "shard" => self.jump.shard = u32::try_from(value).unwrap_or(u32::MAX),
+            "by_ms" => self.jump.by_ms = value,
+            _ => {}
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.is_one |= field.name() == "message" && format!("{value:?}") == JUMPS;
     }
 }
 

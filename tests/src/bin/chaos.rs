@@ -2,17 +2,21 @@
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use hapax_tests::chaos::{Kind, Mix, Options, run};
+use hapax_tests::chaos::{Kind, Mix, Options, run, wires};
 use hapax_tests::write_note;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// The exit status of a run that is void.
+const VOID: u8 = 3;
+
 /// Breaks a cluster of three real nodes in every way of the matrix, under a checked load
 ///
 /// Faults overlap, follow a schedule that the seed draws, and each must be proved to have taken effect.
 /// Afterwards every node must be back, every shard must serve within 10 s, replicas must agree, every
-/// acknowledged result is read back from every node, and the checker judges the whole history. Exit status 0 only if nothing went wrong.
+/// acknowledged result is read back from every node, and the checker judges the whole history. Exit status 0 only
+/// if nothing went wrong; 3 if nothing did but the run proves nothing, since a fault of the plan had no effect.
 #[derive(Parser, Debug)]
 #[command(after_help = "\
 Examples:
@@ -36,7 +40,7 @@ struct Arguments {
     /// What draws the schedule
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Groups of faults: process, network, clock, disk, damage, clients; all by default
+    /// Groups of faults: process, network, packets, clock, disk, damage, clients; all by default
     #[arg(long, value_delimiter = ',', value_parser = mix)]
     mix: Vec<Mix>,
     /// How many faults; 36 a minute by default, and at least one of each kind
@@ -61,6 +65,19 @@ fn mix(text: &str) -> Result<Mix, String> {
     })
 }
 
+/// The groups of faults to be done, and why packets are left out, if they are. Where they are not, this program goes on
+/// in a network of its own.
+fn mixes(asked: &[Mix]) -> Result<(Vec<Mix>, Option<String>)> {
+    let mut mixes = if asked.is_empty() { Mix::ALL.map(|(_, mix)| mix).to_vec() } else { asked.to_vec() };
+    if !mixes.contains(&Mix::Packets) || wires::is_entered() {
+        return Ok((mixes, None));
+    }
+    let Some(why) = wires::missing() else { return Err(wires::enter()) };
+    mixes.retain(|mix| *mix != Mix::Packets);
+    ensure!(!mixes.is_empty(), "a run can have no network of its own here: {why}");
+    Ok((mixes, Some(why)))
+}
+
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     if arguments.list_faults {
@@ -82,8 +99,7 @@ fn main() -> Result<ExitCode> {
         program.display()
     );
     let span = Duration::try_from_secs_f64(arguments.minutes * 60.0).context("--minutes")?;
-    let mixes =
-        if arguments.mix.is_empty() { Mix::ALL.map(|(_, mix)| mix).to_vec() } else { arguments.mix.clone() };
+    let (mixes, unwired) = mixes(&arguments.mix)?;
     let a_minute = usize::try_from(span.as_secs() * 36 / 60)?;
     let faults = arguments.faults.unwrap_or(a_minute.max(Kind::ALL.len()));
     let options = Options {
@@ -92,13 +108,14 @@ fn main() -> Result<ExitCode> {
         span,
         faults,
         mixes,
+        unwired,
         keep: arguments.keep,
         history: arguments.history,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(run(&options))?;
     write_note(&report.text());
-    if report.wrong.is_empty() {
+    if report.wrong.is_empty() && !report.is_void {
         return Ok(ExitCode::SUCCESS);
     }
     let again: Vec<String> = std::env::args().collect();
@@ -109,5 +126,5 @@ fn main() -> Result<ExitCode> {
         again.join(" "),
         options.seed
     ));
-    Ok(ExitCode::FAILURE)
+    Ok(if report.is_void { ExitCode::from(VOID) } else { ExitCode::FAILURE })
 }

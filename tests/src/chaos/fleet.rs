@@ -2,6 +2,7 @@
 
 use super::network::{Network, Place};
 use super::watch::Node as Seen;
+use super::wires::Wires;
 use crate::cluster::TestCluster;
 use crate::http;
 use crate::inject::{self, Counts, Desk, Orders};
@@ -11,7 +12,7 @@ use crate::wait::until;
 use anyhow::{Context as _, Result, ensure};
 use parking_lot::Mutex;
 use rustix::process::Signal;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, SystemTime};
@@ -38,25 +39,31 @@ pub struct Fleet {
     pub away: tokio::sync::Mutex<()>,
     /// Held by what may not meet a wrong clock.
     pub clocks: tokio::sync::RwLock<()>,
-    /// When each node was started.
-    starts: Mutex<Vec<(usize, SystemTime)>>,
+    /// When each node's process was started, and when it was seen to have ended.
+    turns: Mutex<Vec<(usize, SystemTime)>>,
     http: Vec<String>,
     logs: Vec<PathBuf>,
     data: Vec<PathBuf>,
     program: PathBuf,
+    wires: Option<Wires>,
 }
 
 impl Fleet {
-    /// Starts a cluster and waits until all nodes are ready.
+    /// Starts a cluster and waits until all nodes are ready; on interfaces of their own where `is_wired`.
     ///
     /// # Errors
     /// When one is not.
-    pub async fn start(program: &Path, spec: Spec) -> Result<Self> {
+    pub async fn start(program: &Path, mut spec: Spec, is_wired: bool) -> Result<Self> {
         let nodes = spec.nodes;
+        let wires = is_wired.then(|| Wires::lay(nodes)).transpose()?;
+        let mut host = "127.0.0.1";
+        if let Some(wires) = wires {
+            (spec, host) = (spec.hosts(wires.hosts()), Wires::host());
+        }
         let cluster = TestCluster::prepare(program.to_str().context("the program's path")?, spec)?;
         let addrs = |of: &dyn Fn(usize) -> String| (0..nodes).map(of).collect::<Vec<_>>();
         let (peers, clients) = (addrs(&|i| cluster.peer_addr(i)), addrs(&|i| cluster.client_addr(i)));
-        let network = Network::open(&peers, &clients).await?;
+        let network = Network::open(host, &peers, &clients).await?;
         let mut desks = Vec::new();
         for i in 0..nodes {
             let text = std::fs::read_to_string(cluster.config_file(i))?;
@@ -74,11 +81,12 @@ impl Fleet {
             disks: seats(),
             away: tokio::sync::Mutex::default(),
             clocks: tokio::sync::RwLock::new(()),
-            starts: Mutex::default(),
+            turns: Mutex::default(),
             http: addrs(&|i| cluster.http_addr(i)),
             logs: (0..nodes).map(|i| cluster.log_file(i)).collect(),
             data: (0..nodes).map(|i| cluster.data_dir(i)).collect(),
             program: program.to_owned(),
+            wires,
             cluster: Mutex::new(cluster),
         };
         for i in 0..nodes {
@@ -146,19 +154,25 @@ impl Fleet {
     pub fn launch(&self, i: usize) -> Result<()> {
         let mut cluster = self.cluster.lock();
         ensure!(!cluster.runs(i), "{} runs already", name(i));
-        let mut command = Command::new(&self.program);
+        let mut command = match self.wires {
+            Some(_) => Wires::command(i, &self.program),
+            None => Command::new(&self.program),
+        };
         command.arg("server").arg("--config").arg(cluster.config_file(i)).arg("--end-with-stdin");
         command.env(inject::VARIABLE, self.desks[i].dir());
+        // The system makes a stopped process go on when the shell that started its group has ended.
+        command.process_group(0);
+        self.turns.lock().push((i, SystemTime::now()));
         let process = NodeProcess::start_command(command, &self.logs[i])?;
         cluster.adopt(i, process);
-        self.starts.lock().push((i, SystemTime::now()));
         Ok(())
     }
 
-    /// Whether node `i` was started in a span of time.
+    /// When each node's process was started, and when it was seen to have ended: nothing of a node ran on over
+    /// such a moment.
     #[must_use]
-    pub fn started_between(&self, i: usize, from: SystemTime, to: SystemTime) -> bool {
-        self.starts.lock().iter().any(|(node, at)| *node == i && from <= *at && *at <= to)
+    pub fn turns(&self) -> Vec<(usize, SystemTime)> {
+        self.turns.lock().clone()
     }
 
     /// The process of node `i`.
@@ -187,6 +201,7 @@ impl Fleet {
         let status = cluster.process(i)?.kill()?;
         cluster.forget(i);
         drop(cluster);
+        self.turns.lock().push((i, SystemTime::now()));
         ensure!(status.signal() == Some(Signal::KILL.as_raw()), "{} ended with {status}", name(i));
         ensure!(!Path::new(&format!("/proc/{pid}")).exists(), "process {pid} is still there");
         Ok(format!("{} (pid {pid}) ended by {status}", name(i)))
@@ -199,6 +214,7 @@ impl Fleet {
         let ended = cluster.process(i).ok()?.ended().ok().flatten();
         if ended.is_some() {
             cluster.forget(i);
+            self.turns.lock().push((i, SystemTime::now()));
         }
         ended
     }

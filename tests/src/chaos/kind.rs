@@ -50,6 +50,8 @@ pub enum Mix {
     Process,
     /// The network between nodes, and to clients.
     Network,
+    /// Cables and packets, below TCP; only where a run can have a network of its own.
+    Packets,
     /// Wall clocks.
     Clock,
     /// Disks that fail.
@@ -62,9 +64,10 @@ pub enum Mix {
 
 impl Mix {
     /// All of them, with their names.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("process", Self::Process),
         ("network", Self::Network),
+        ("packets", Self::Packets),
         ("clock", Self::Clock),
         ("disk", Self::Disk),
         ("damage", Self::Damage),
@@ -97,6 +100,8 @@ kinds! {
     Late, "reordered", 5, Network, "what a node sent arrives after the connection that replaced it came up", "late bytes, behind a new connection";
     LateClient, "reordered-client", 4, Network, "the same, of clients", "late bytes, behind a new connection";
     Duplicate, "duplicated", 3, Network, "the consensus' messages from one node to another arrive twice", "messages handed over a second time";
+    CablePulled, "cable-pulled", 5, Packets, "the cable of a node's interface is pulled for 0.3 to 5 s", "the node's end has no carrier, no packet passes, TCP sends segments again";
+    PacketsDropped, "packets-dropped", 5, Packets, "2 to 25 % of the packets from and to a node are dropped", "the kernel's count of them, and of segments sent again";
     ClockForward, "clock-forward", 4, Clock, "a node's wall clock jumps ahead by 1 s to 1 h, and back", "the node has read wrong times";
     ClockBack, "clock-back", 4, Clock, "a node's wall clock jumps back by 1 s to 1 h, and back", "the node has read wrong times";
     ClockDrift, "clock-drift", 3, Clock, "a node's wall clock runs up to 20 % fast or slow, or stands still", "the node has read wrong times";
@@ -108,7 +113,7 @@ kinds! {
     DamagedEngine, "damaged-engine", 1, Damage, "a node is killed and every block of its record store is changed", "the records are wiped and made again";
     DamagedSnapshot, "damaged-snapshot", 1, Damage, "a snapshot under way has a bit changed (snapshots are streams, there are no files)", "the proxy changed one; later one is installed whole";
     DamagedLog, "damaged-log", 0, Damage, "at the end: a log record of another shard on each node is changed", "each node quarantines that replica, and only that";
-    Overload, "overload", 2, Clients, "15 000 calls at once, far over every bound", "calls refused as overloaded or late";
+    Overload, "overload", 1, Clients, "five times the calls a second that the cluster can take, or more, for 1.5 to 2.5 s", "what sockets took in that time, calls refused as overloaded or late, and others acknowledged; calls of a burst refused as overloaded";
     HalfFrames, "abuse-half-frames", 2, Clients, "connections that stop in the middle of a frame", "the nodes close them in time";
     Garbage, "abuse-garbage", 2, Clients, "bytes that are no frames, on client and peer ports", "the nodes close them";
     SlowReader, "abuse-slow-reader", 2, Clients, "clients that ask and do not read", "answers were asked for and left unread";

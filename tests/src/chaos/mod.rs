@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod report;
 pub mod run;
 pub mod watch;
+pub mod wires;
 
 pub use fleet::Fleet;
 pub use kind::{Kind, Mix};

@@ -26,11 +26,11 @@ pub struct Network {
 }
 
 impl Network {
-    /// Opens a link for every pair; `peers` and `clients` are where the nodes listen.
+    /// Opens a link for every pair, all on `host`; `peers` and `clients` are where the nodes listen.
     ///
     /// # Errors
     /// When there are no ports.
-    pub async fn open(peers: &[String], clients: &[String]) -> Result<Self> {
+    pub async fn open(host: &str, peers: &[String], clients: &[String]) -> Result<Self> {
         let places = || std::iter::once(Place::Clients).chain((0..peers.len()).map(Place::Node));
         let mut directions = BTreeMap::new();
         for from in places() {
@@ -45,7 +45,7 @@ impl Network {
                 if from != to {
                     let target = if from == Place::Clients { &clients[node] } else { peer };
                     let ways = (Arc::clone(&directions[&(from, to)]), Arc::clone(&directions[&(to, from)]));
-                    links.insert((from, to), Link::open(target.clone(), ways.0, ways.1).await?);
+                    links.insert((from, to), Link::open(host, target.clone(), ways.0, ways.1).await?);
                 }
             }
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// A fault to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// Its place in the plan; none for what follows the schedule.
-    pub id: Option<u32>,
+    /// Its place in the plan.
+    pub id: u32,
     /// From the beginning of the faults.
     pub at: Duration,
     /// What.
@@ -42,14 +42,18 @@ pub fn draw(seed: u64, mixes: &[Mix], count: usize, span: Duration) -> Vec<Plann
         let jitter = step.mul_f64(rng.below(1000) as f64 / 1000.0);
         step * u32::try_from(place).unwrap_or(u32::MAX) + jitter
     };
-    let planned = drawn.into_iter().enumerate();
-    let plan = planned.map(|(place, kind)| Planned {
-        id: u32::try_from(place).ok(),
-        at: at(place, &mut rng),
-        kind,
-        seed: rng.draw(),
-    });
+    let planned = (0..).zip(drawn).enumerate();
+    let plan =
+        planned.map(|(place, (id, kind))| Planned { id, at: at(place, &mut rng), kind, seed: rng.draw() });
     plan.collect()
+}
+
+/// What follows the schedule: at the end each node loses a replica for good.
+#[must_use]
+pub fn last(plan: &[Planned], mixes: &[Mix]) -> Option<Planned> {
+    let id = u32::try_from(plan.len()).ok()?;
+    let last = Planned { id, at: Duration::ZERO, kind: Kind::DamagedLog, seed: 0 };
+    mixes.contains(&Mix::Damage).then_some(last)
 }
 
 fn shuffle(kinds: &mut [Kind], rng: &mut Rng) {
@@ -62,7 +66,8 @@ fn shuffle(kinds: &mut [Kind], rng: &mut Rng) {
 mod tests {
     use super::*;
 
-    const ALL: [Mix; 6] = [Mix::Process, Mix::Network, Mix::Clock, Mix::Disk, Mix::Damage, Mix::Clients];
+    const ALL: [Mix; 7] =
+        [Mix::Process, Mix::Network, Mix::Packets, Mix::Clock, Mix::Disk, Mix::Damage, Mix::Clients];
 
     #[test]
     fn a_seed_draws_one_schedule_and_every_kind_is_in_it() {

@@ -1,6 +1,6 @@
 //! What a run comes to: a row for each kind of fault, and everything that went wrong.
 
-use super::kind::Kind;
+use super::kind::{Kind, Mix};
 use super::plan::Planned;
 use super::watch::Probe;
 use comfy_table::{CellAlignment, Table, presets};
@@ -18,8 +18,10 @@ pub struct Done {
     pub span: (Instant, Instant),
     /// What proves it, or why nothing does.
     pub proof: Result<String, String>,
-    /// How long after its end every shard had served again, other faults' time left out; none where one never did.
+    /// How long after its end every shard had served again, whatever else was under way; none where one never did.
     pub served_after: Option<Duration>,
+    /// Of that the time in which no fault was under way.
+    pub alone_after: Option<Duration>,
 }
 
 /// A run.
@@ -37,8 +39,12 @@ pub struct Report {
     pub verdict: String,
     /// Replicas whose digests were compared.
     pub compared: usize,
-    /// What went wrong; a run without is good.
+    /// What went wrong; a run without is good, unless it is void.
     pub wrong: Vec<String>,
+    /// Why faults of packets were left out; none where they were not, or nobody asked for them.
+    pub unwired: Option<String>,
+    /// Nothing went wrong, and nothing is proved: a fault had no effect that was seen, say. The verdict says why.
+    pub is_void: bool,
 }
 
 impl Report {
@@ -47,7 +53,9 @@ impl Report {
         let spans: Vec<(Instant, Instant)> = self.done.iter().map(|done| done.span).collect();
         for done in &mut self.done {
             let ended = done.span.1;
-            done.served_after = probe.all_served_since(ended).map(|served| quiet(&spans, ended, served));
+            let served = probe.all_served_since(ended);
+            done.served_after = served.map(|served| served - ended);
+            done.alone_after = served.map(|served| quiet(&spans, ended, served));
         }
     }
 
@@ -56,23 +64,35 @@ impl Report {
     pub fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
-        table.set_header(["fault", "planned", "proved", "recovered", "worst time to serve again"]);
+        table.set_header([
+            "fault",
+            "planned",
+            "proved",
+            "recovered",
+            "worst time to serve again",
+            "of it with no fault under way",
+        ]);
         let mut rows: BTreeMap<Kind, Vec<&Done>> = BTreeMap::new();
         for done in &self.done {
             rows.entry(done.planned.kind).or_default().push(done);
         }
         for (kind, all) in rows {
             let proved = all.iter().filter(|done| done.proof.is_ok()).count();
-            let times: Vec<Duration> = all.iter().filter_map(|done| done.served_after).collect();
-            let worst =
-                times.iter().max().map_or_else(String::new, |worst| format!("{:.2} s", worst.as_secs_f64()));
+            let seconds = |time: Option<Duration>| {
+                time.map_or_else(String::new, |time| format!("{:.2} s", time.as_secs_f64()))
+            };
             table.add_row([
                 kind.name().to_owned(),
                 all.len().to_string(),
                 proved.to_string(),
-                times.len().to_string(),
-                worst,
+                all.iter().filter(|done| done.served_after.is_some()).count().to_string(),
+                seconds(all.iter().filter_map(|done| done.served_after).max()),
+                seconds(all.iter().filter_map(|done| done.alone_after).max()),
             ]);
+        }
+        let left_out = Kind::ALL.iter().filter(|kind| self.unwired.is_some() && kind.mix() == Mix::Packets);
+        for kind in left_out {
+            table.add_row([kind.name(), "left out", "", "", "", ""]);
         }
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -96,8 +116,15 @@ impl Report {
             self.compared,
             self.verdict
         );
+        if let Some(why) = &self.unwired {
+            let _infallible =
+                writeln!(text, "Left out, since a run can have no network of its own here: {why}");
+        }
         for wrong in &self.wrong {
             let _infallible = writeln!(text, "WRONG: {wrong}");
+        }
+        if self.is_void {
+            text.push_str("VOID: the run proves nothing\n");
         }
         text
     }

@@ -3,7 +3,7 @@
 use super::cold_starts;
 use super::faults::{self, Field};
 use super::fleet::Fleet;
-use super::kind::{Kind, Mix};
+use super::kind::Mix;
 use super::plan::{self, Planned};
 use super::progress::Progress;
 use super::report::{Done, Report};
@@ -19,6 +19,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hapax_checker::history::{Fault, Header, History, Phase, PlannedFault, Writer};
 use hapax_client::{Client, ClientConfig};
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -85,8 +86,10 @@ pub struct Options {
     pub span: Duration,
     /// How many.
     pub faults: usize,
-    /// Of which groups.
+    /// Of which groups; [`Mix::Packets`] only inside a network of the run's own.
     pub mixes: Vec<Mix>,
+    /// Why packets are left out, where they were asked for.
+    pub unwired: Option<String>,
     /// Where history, logs and faults are kept when something went wrong.
     pub keep: PathBuf,
     /// Where the history is kept in any case.
@@ -101,14 +104,19 @@ pub async fn run(options: &Options) -> Result<Report> {
     let spec = Spec::nodes(NODES)
         .shards(SHARDS)
         .extra("segment_bytes = 50331648\n\n[limits]\nlog_entries_per_shard = 100\n")
+        // About what a frame of the load has for each shard, so that a burst is over it however slow the machine is.
+        .extra("queue_calls_per_shard = 64\n")
         .extra(&policy::toml(SCALE)?);
-    let fleet = Arc::new(Fleet::start(&options.program, spec).await?);
+    let fleet = Arc::new(Fleet::start(&options.program, spec, options.mixes.contains(&Mix::Packets)).await?);
     let (began, mut report) = (Instant::now(), Report::default());
+    report.unwired.clone_from(&options.unwired);
     let plan = plan::draw(options.seed, &options.mixes, options.faults, options.span);
     let wall = SystemTime::now();
-    let recorder = Recorder::in_memory(header(options, &plan)?, run_clock());
-    let progress = Progress::start(plan.len(), Arc::clone(&recorder));
-    if let Err(error) = phases(options, plan, &fleet, &recorder, &progress, &mut report).await {
+    let last = plan::last(&plan, &options.mixes);
+    let all: Vec<Planned> = plan.iter().chain(&last).cloned().collect();
+    let recorder = Recorder::in_memory(header(options, &all)?, run_clock());
+    let progress = Progress::start(all.len(), Arc::clone(&recorder));
+    if let Err(error) = phases(options, (plan, last), &fleet, &recorder, &progress, &mut report).await {
         report.wrong.push(format!("{error:#}"));
     }
     if let Err(error) = fleet.check_logs() {
@@ -118,7 +126,7 @@ pub async fn run(options: &Options) -> Result<Report> {
         recorder.fault(recorded(done, began));
     }
     let mut history = recorder.finish()?.context("the history is in memory")?;
-    match cold_starts::jumps(&fleet, wall) {
+    match cold_starts::jumps(&fleet, &history.operations, wall) {
         Ok((jumps, wrong)) => {
             history.header.clock.jumps = jumps;
             report.wrong.extend(wrong);
@@ -134,7 +142,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     if let Some(file) = &options.history {
         write(&history, file)?;
     }
-    if !report.wrong.is_empty() {
+    if !report.wrong.is_empty() || report.is_void {
         std::fs::create_dir_all(&options.keep)?;
         std::fs::write(options.keep.join("faults"), report.lines(began))?;
         write(&history, &options.keep.join("history.jsonl"))?;
@@ -154,10 +162,12 @@ fn header(options: &Options, plan: &[Planned]) -> Result<Header> {
     header.shards = SHARDS;
     header.policies = recorder::policies(SCALE)?;
     header.clock.slack_ms = SLACK_MS;
-    header.planned = (0..)
-        .zip(plan)
-        .map(|(id, planned)| PlannedFault { id, kind: planned.kind.name().to_owned(), target: String::new() })
-        .collect();
+    let told = |planned: &Planned| PlannedFault {
+        id: planned.id,
+        kind: planned.kind.name().to_owned(),
+        target: String::new(),
+    };
+    header.planned = plan.iter().map(told).collect();
     let faults = options.span.as_secs() * 100;
     header.expect.successes =
         [(Phase::WarmUp, 1000), (Phase::Faults, faults), (Phase::Healed, 200)].into_iter().collect();
@@ -171,7 +181,7 @@ fn recorded(done: &Done, began: Instant) -> Fault {
         Err(why) => (false, why.clone()),
     };
     Fault {
-        planned: done.planned.id,
+        planned: Some(done.planned.id),
         kind: done.planned.kind.name().to_owned(),
         target: String::new(),
         at_us: us(done.span.0),
@@ -188,7 +198,9 @@ fn judge(history: &History, report: &mut Report) {
     let answered = verdict.replies.iter().filter(|(kind, _)| !kind.starts_with("error:") && *kind != "none");
     report.answered = answered.map(|(_, count)| count).sum();
     report.verdict = verdict.to_string();
-    if !verdict.is_accepted() {
+    let is_clean = verdict.violations.is_empty() && verdict.unknown.is_empty();
+    report.is_void = report.wrong.is_empty() && is_clean && !verdict.void.is_empty();
+    if !verdict.is_accepted() && !report.is_void {
         report.wrong.push("the checker rejects the history".to_owned());
     }
 }
@@ -205,7 +217,7 @@ fn write(history: &History, file: &Path) -> Result<()> {
 
 async fn phases(
     options: &Options,
-    plan: Vec<Planned>,
+    (plan, last): (Vec<Planned>, Option<Planned>),
     fleet: &Arc<Fleet>,
     recorder: &Arc<Recorder>,
     progress: &Arc<Progress>,
@@ -222,14 +234,15 @@ async fn phases(
         done => Err(format!("{done} operations are done")),
     })
     .await?;
-    progress.begins("the faults begin");
+    let peak = load.peak(&targets(fleet.direct())).await;
+    progress.begins(&format!("the faults begin; {peak:.0} calls a second were acknowledged at most"));
     recorder.set_phase(Phase::Faults);
     let field = Field {
         fleet: Arc::clone(fleet),
         probe: Arc::clone(&probe),
         shards: SHARDS,
         load: Arc::clone(&load),
-        recorder: Arc::clone(recorder),
+        peak: Arc::new(Mutex::new(peak)),
     };
     let (faults_done, died) = faults(plan, &field, progress).await;
     drop(field);
@@ -251,9 +264,11 @@ async fn phases(
         probe.stop().await;
     }
     report.compared = replicas_agree(&client, NODES).await?;
-    if options.mixes.contains(&Mix::Damage) {
+    if let Some(planned) = last {
         progress.begins("a log is damaged on every node");
-        report.done.push(damaged_logs(fleet).await?);
+        let done = damaged_logs(fleet, planned).await?;
+        progress.fault_ends(&done);
+        report.done.push(done);
     }
     progress.begins("everything is read back from every node");
     report.read_back = final_scan(&world, &targets(fleet.direct()), recorder, SCANNED_WITHIN).await?;
@@ -265,7 +280,7 @@ async fn faults(plan: Vec<Planned>, field: &Field, progress: &Progress) -> (Vec<
     let began = Instant::now();
     let (mut under_way, mut done) = (FuturesUnordered::new(), Vec::new());
     let watched = Arc::clone(&field.fleet);
-    let died = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let died = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&died);
     let watching = tokio::spawn(async move { revive(&watched, &told).await });
     for planned in plan {
@@ -295,13 +310,13 @@ async fn perform(field: &Field, planned: Planned, progress: &Progress) -> Done {
         Ok(Err(error)) => Err(format!("{error:#}")),
         Err(_) => Err("it did not end".to_owned()),
     };
-    let done = Done { planned, span: (from, Instant::now()), proof, served_after: None };
+    let done = Done { planned, span: (from, Instant::now()), proof, served_after: None, alone_after: None };
     progress.fault_ends(&done);
     done
 }
 
 /// Starts nodes again that ended although nobody did anything to their process, and tells.
-async fn revive(fleet: &Fleet, told: &parking_lot::Mutex<Vec<String>>) {
+async fn revive(fleet: &Fleet, told: &Mutex<Vec<String>>) {
     loop {
         sleep(Duration::from_millis(200)).await;
         for node in 0..fleet.len() {
@@ -337,12 +352,12 @@ async fn heal(fleet: &Fleet) -> Result<()> {
 }
 
 /// The last fault: each node loses a replica for good, each shard keeps two of three.
-async fn damaged_logs(fleet: &Fleet) -> Result<Done> {
+async fn damaged_logs(fleet: &Fleet, planned: Planned) -> Result<Done> {
     let from = Instant::now();
     let proof = faults::damage_logs(fleet, SHARDS).await.map_err(|error| format!("{error:#}"));
     let to = Instant::now();
     let probe = Probe::start(fleet.direct(), SHARDS).await?;
     let served = probe.served(to, SERVES_WITHIN).await.context("after the logs were damaged")?;
-    let planned = Planned { id: None, at: Duration::ZERO, kind: Kind::DamagedLog, seed: 0 };
-    Ok(Done { planned, span: (from, to), proof, served_after: Some(served - to) })
+    let after = Some(served - to);
+    Ok(Done { planned, span: (from, to), proof, served_after: after, alone_after: after })
 }

@@ -1,7 +1,7 @@
 //! A wall clock that is wrong as ordered. The boot clock is the machine's: no kernel steps it.
 
 use super::faults::Faults;
-use hapax_raft::env::Clock;
+use hapax_raft::env::{BootId, Clock};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,5 +34,9 @@ impl Clock for WrongClock {
 
     fn boot_ms(&self) -> u64 {
         self.real.boot_ms()
+    }
+
+    fn boot_id(&self) -> Option<BootId> {
+        self.real.boot_id()
     }
 }

@@ -39,6 +39,7 @@ fn catch_of(bug: Bug) -> (&'static str, &'static str) {
         Bug::VoteOvertakesLog => (LOG_CRASH, "a_crash_at_every_call_to_the_disk_keeps_what_was_acknowledged"),
         Bug::CutMidLog => (LOG_DAMAGE, "a_flipped_bit_anywhere_gives_the_truth_or_a_quarantine"),
         Bug::AppliedNotAtomic => (RESTART, "a_crash_at_every_point_of_a_history_is_survived"),
+        Bug::FilterUnread => (OVERLAY, "what_the_filter_calls_absent_is_absent"),
         Bug::OverlayLost => (OVERLAY, "pages_over_overlay_and_engine_are_what_was_applied"),
         Bug::PurgePastSync => (DAMAGE, "a_mark_is_never_ahead_of_a_sync"),
         Bug::SnapshotOmitsClaimed => (SNAPSHOTS, "a_snapshot_carries_everything_to_any_engine"),
@@ -69,7 +70,7 @@ fn catch_of(bug: Bug) -> (&'static str, &'static str) {
             (CLUSTER, "timing::stamps_never_go_back_over_transfers_and_restarts_with_clocks_an_hour_apart")
         }
         Bug::StampOwnWall => {
-            (CLUSTER, "timing::restarts_one_by_one_do_not_make_log_time_jump_and_a_cold_start_does")
+            (CLUSTER, "timing::restarts_of_processes_do_not_make_log_time_jump_and_one_of_all_machines_does")
         }
         Bug::ReadWithoutIndex => {
             (CLUSTER, "quorum::a_leader_that_is_cut_off_never_grants_and_never_answers_a_read")

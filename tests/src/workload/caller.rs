@@ -1,8 +1,8 @@
 //! One caller: it picks a node, says a call once, and records what it heard.
 
-use super::recorder::Recorder;
+use super::recorder::{Begun, Recorder};
 use super::rng::Rng;
-use super::session::{Heard, Session};
+use super::session::{Heard, Session, Ticket};
 use super::targets::{Lane, Routes};
 use hapax_checker::history::Name;
 use hapax_core::reply::Answer;
@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The pause after an answer that sends a caller elsewhere, ms: from and to.
 const PAUSE_MS: (u64, u64) = (2, 25);
 /// Calls in one frame, which is what a batch is.
-const FRAME: usize = 256;
+pub(super) const FRAME: usize = 256;
 /// How many calls of a thousand go to a node chosen by chance.
 const ANYWHERE: u64 = 40;
 /// Calls of unknown effect after which an address is left alone.
@@ -41,6 +41,25 @@ pub(super) struct Caller {
     pub(super) rng: Rng,
     pub(super) client: Name,
     pub(super) shards: u32,
+}
+
+/// Calls under way.
+pub(super) struct Sent {
+    calls: Vec<(Begun, Ticket)>,
+    deadline: Instant,
+}
+
+impl Sent {
+    /// Waits for their answers and records them; `requests` are those that were sent.
+    pub(super) async fn heard(self, recorder: &Recorder, requests: &[Request]) -> Vec<Heard> {
+        let mut all = Vec::with_capacity(requests.len());
+        for ((begun, ticket), request) in self.calls.into_iter().zip(requests) {
+            let heard = ticket.heard_by(self.deadline).await;
+            recorder.end(begun, request, &heard);
+            all.push(heard);
+        }
+        all
+    }
 }
 
 impl Caller {
@@ -84,6 +103,17 @@ impl Caller {
         requests: &[Request],
         deadline_ms: u32,
     ) -> Vec<Heard> {
+        self.send_on(session, node, requests, deadline_ms).await.heard(&self.recorder, requests).await
+    }
+
+    /// Says them on this connection, and leaves the answers to be waited for.
+    pub(super) async fn send_on(
+        &self,
+        session: &Session,
+        node: usize,
+        requests: &[Request],
+        deadline_ms: u32,
+    ) -> Sent {
         let patience = Duration::from_millis(u64::from(deadline_ms)) + GRACE;
         let deadline = Instant::now() + patience;
         let (mut begun, mut tickets) = (Vec::new(), Vec::new());
@@ -91,13 +121,7 @@ impl Caller {
             begun.extend(self.recorder.begin(&self.client, node, frame.len()));
             tickets.extend(session.send(frame, deadline_ms).await);
         }
-        let mut all = Vec::with_capacity(requests.len());
-        for ((begun, request), ticket) in begun.into_iter().zip(requests).zip(tickets) {
-            let heard = ticket.heard_by(deadline).await;
-            self.recorder.end(begun, request, &heard);
-            all.push(heard);
-        }
-        all
+        Sent { calls: begun.into_iter().zip(tickets).collect(), deadline }
     }
 
     /// Takes from an answer what it says about the cluster.

@@ -6,7 +6,7 @@ use super::keys::Keys;
 use super::recorder::Recorder;
 use super::rng::Rng;
 use super::targets::{Lane, Routes, Targets};
-use super::{WorkloadWorld, overload};
+use super::{WorkloadWorld, overload, surge};
 use hapax_checker::history::Name;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -80,7 +80,11 @@ impl Shared {
     }
 
     pub(super) fn lane(&self) -> Arc<Lane> {
-        Arc::new(Lane::new(Arc::clone(&self.world.network), &self.targets, Arc::clone(&self.routes)))
+        self.lane_to(&self.targets)
+    }
+
+    fn lane_to(&self, targets: &Targets) -> Arc<Lane> {
+        Arc::new(Lane::new(Arc::clone(&self.world.network), targets, Arc::clone(&self.routes)))
     }
 
     /// A caller of its own name and randomness.
@@ -145,6 +149,18 @@ impl Workload {
     /// calls that were answered `overloaded` or `deadline`.
     pub async fn overload(&self, calls: u32, within: Duration) -> overload::Overloaded {
         overload::run(&self.shared, calls, within).await
+    }
+
+    /// The most calls a second that are acknowledged beside the workers. `targets` are the load's nodes, maybe by
+    /// another way.
+    pub async fn peak(&self, targets: &Targets) -> f64 {
+        surge::peak(&self.shared, &self.shared.lane_to(targets)).await
+    }
+
+    /// Sends so many calls of the same kinds a second for a while, beside the workers and whether or not any is
+    /// answered.
+    pub async fn surge(&self, targets: &Targets, rate: f64, span: Duration) -> surge::Surge {
+        surge::open(&self.shared, &self.shared.lane_to(targets), rate, span).await
     }
 
     /// Lets every worker end its act, and returns when all have.

@@ -13,6 +13,7 @@
 //! | [`recorder`] | the history as it happens |
 //! | [`mix`] | workers and their acts |
 //! | [`overload`] | bursts over every bound |
+//! | [`surge`] | calls that come at a rate, answered or not |
 //! | [`scan`] | the reading of everything at the end |
 //! | [`abuse`] | clients that break the wire's rules |
 //!
@@ -32,6 +33,7 @@ pub mod recorder;
 pub mod rng;
 pub mod scan;
 pub mod session;
+pub mod surge;
 pub mod targets;
 
 pub use mix::{Settings, Workload};

@@ -73,7 +73,7 @@ pub(super) async fn run(shared: &Arc<Shared>, calls: u32, within: Duration) -> O
 
 /// Reads of keys that others act on, and claims of keys that nobody else knows: of many calls nobody
 /// will know what became, and on one key there must be few of those.
-fn ask(shared: &Shared, rng: &mut Rng) -> Option<Ask> {
+pub(super) fn ask(shared: &Shared, rng: &mut Rng) -> Option<Ask> {
     if rng.chance(500) {
         return Some(asks::get(&*shared.keys().pick(rng)?, rng));
     }

@@ -14,6 +14,7 @@ use hapax_wire::{Decoder, Message as _, Versions, limits};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -56,6 +57,7 @@ struct Outgoing {
 #[derive(Debug, Default)]
 struct Shared {
     calls: Mutex<Calls>,
+    sent: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +122,12 @@ impl Session {
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.shared.calls.lock().is_closed
+    }
+
+    /// Calls that a socket has taken whole.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
     }
 
     /// Sends these in one frame, or in as few as hold them; each has a ticket, in their order.
@@ -306,15 +314,17 @@ async fn write(
 ) {
     let mut taken = Vec::new();
     while queue.recv_many(&mut taken, GATHERED).await > 0 {
-        let mut out = BytesMut::new();
+        let (mut out, mut calls) = (BytesMut::new(), 0);
         for frame in taken.drain(..) {
             if !shared.may_send(&frame.ids) {
                 return;
             }
+            calls += frame.ids.len() as u64;
             out.extend_from_slice(&frame.bytes);
         }
         if stream.write_all(&out).await.is_err() || stream.flush().await.is_err() {
             return;
         }
+        shared.sent.fetch_add(calls, Ordering::Relaxed);
     }
 }

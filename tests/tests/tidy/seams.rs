@@ -44,6 +44,10 @@ const EFFECTS: [Effect; 5] = [
         allowed: &[
             ("src/raft/src/env.rs", "the nodes' randomness"),
             ("src/client/src/env.rs", "the client's randomness"),
+            (
+                "src/store/src/address_map.rs",
+                "seeds of hash maps, against keys chosen to collide; decide nothing",
+            ),
             ("src/server/src/dev/files.rs", "draws the id of a development cluster"),
         ],
     },
@@ -52,6 +56,7 @@ const EFFECTS: [Effect; 5] = [
         needles: &["std::fs", "tokio::fs", "rustix::fs", "OpenOptions"],
         allowed: &[
             ("src/store/src/disk/real.rs", "the disk itself"),
+            ("src/raft/src/env.rs", "the kernel's name for the start of the machine"),
             ("src/store/src/records/engine/sled.rs", "the engine opens its own files"),
             ("src/store/src/records/store.rs", "wipes an engine's folder, which no `Disk` made"),
             ("src/server/src/config/", "reads the configuration before a node is made"),

@@ -28,6 +28,13 @@ pub(super) async fn run(
         if queue.recv_many(&mut taken, limits::CALLS).await == 0 {
             return Error::definite(ErrorCode::Unavailable, "the connection was closed here");
         }
+        // Whoever was woken together with the first one gets to ask: one frame and one write for all of them.
+        tokio::task::yield_now().await;
+        while taken.len() < limits::CALLS
+            && let Ok(next) = queue.try_recv()
+        {
+            taken.push(next);
+        }
         let mut items = taken.drain(..).peekable();
         while items.peek().is_some() {
             gather(&mut items, &mut out, shared);

@@ -1,22 +1,25 @@
 //! From an election won to a leader that may stamp, and back.
 //!
 //! A new leader first has everything applied that was committed before it, then sets its clock:
-//! from its own last entry where it received one in this process's life, or from what its peers
-//! know where that is later (it may have caught up just now, on entries of long ago); where nobody
-//! knows, since a quorum has been down since the last entry, by a cold start from the median wall
-//! clock. Only then does it propose, and its first entry is a tick.
+//! from its own last entry where it received one since its machine was started (see `time::keep`), or
+//! from what its peers know where that is later (it may have caught up just now, on entries of long ago).
+//! Where nobody knows, since a quorum has been down since the last entry, it makes a cold start from the
+//! median wall clock; where a quorum may have run all the same, log time is held. Only then does it
+//! propose, and its first entry is a tick.
 
 use crate::context::{Context, Placement};
 use crate::group::RaftGroup;
+use crate::group::log_store::newest_stamped;
 use crate::group::shard::{Lead, Shard};
 use crate::ids::ReplicaId;
 use crate::observe::Anomaly;
 use crate::stop::Stopping;
+use crate::time::begun::started_after;
 use crate::time::stamp::ColdStart;
 use futures_util::future::join_all;
 use hapax_core::LogTime;
 use hapax_core::quota::QuotaLedger;
-use hapax_wire::peer::{Clock, PeerBody};
+use hapax_wire::peer::{Begun, Clock, PeerBody, ShardTime};
 use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
@@ -89,9 +92,10 @@ async fn take_over(
         }
     }
     let began = Instant::now();
-    while !set_clock(context, placement, shard, began.elapsed() < SILENCE).await {
+    while !set_clock(context, placement, raft, shard, began.elapsed() < SILENCE).await {
         sleep(PAUSE).await;
     }
+    shard.clock.lock().lead(term);
     if context.has_quotas {
         count_quotas(shard);
     }
@@ -105,8 +109,17 @@ async fn take_over(
 }
 
 /// Sets the clock where that is possible now.
-async fn set_clock(context: &Context, placement: &Placement, shard: &Shard, patient: bool) -> bool {
-    let last = shard.applied.lock().state.time;
+async fn set_clock(
+    context: &Context,
+    placement: &Placement,
+    raft: &RaftGroup,
+    shard: &Shard,
+    patient: bool,
+) -> bool {
+    let (last, index) = {
+        let applied = shard.applied.lock();
+        (applied.state.time, applied.position.map_or(0, |position| position.index))
+    };
     let has_heard = {
         let mut clock = shard.clock.lock();
         clock.settle(last, shard.env.clock.boot_ms());
@@ -114,12 +127,21 @@ async fn set_clock(context: &Context, placement: &Placement, shard: &Shard, pati
     };
     let within = Duration::from_millis(context.config.timing.rpc_ms);
     let within = if has_heard { within.min(CATCH_UP) } else { within };
+    // Who has not been sent all that was applied here may remember a leader from before the last one, whose
+    // time is no longer the shard's. It is believed only where nobody knows better.
+    let is_behind = is_behind(raft, index);
     let asked = placement.members.iter().filter(|member| **member != placement.replica);
-    let answers = join_all(asked.map(|member| ask_time(context, placement.shard, *member, within))).await;
+    let asked =
+        asked.map(|member| (*member, is_behind(member))).filter(|(_, behind)| !(has_heard && *behind));
+    let asked_boot_ms = shard.env.clock.boot_ms();
+    let answers = ask_members(context, placement.shard, asked.collect(), within).await;
     let boot_ms = shard.env.clock.boot_ms();
-    let heard: Vec<Option<LogTime>> = answers.into_iter().flatten().collect();
-    if let Some(latest) = heard.iter().flatten().max() {
-        shard.clock.lock().known_elsewhere((*latest).max(last), boot_ms);
+    let best = |of_those_behind: bool| {
+        let known = answers.iter().filter(|answer| of_those_behind || !answer.is_behind);
+        known.filter_map(|answer| answer.time).max()
+    };
+    if let Some(latest) = best(false).or_else(|| if patient { None } else { best(true) }) {
+        shard.clock.lock().known_elsewhere(latest.max(last), boot_ms);
         return true;
     }
     if has_heard {
@@ -128,44 +150,94 @@ async fn set_clock(context: &Context, placement: &Placement, shard: &Shard, pati
     // This replica has none either: are they a quorum that has none?
     let quorum = placement.members.len() / 2 + 1;
     let Some(median) = shard.median_wall_ms() else { return false };
-    if heard.len() + 1 < quorum {
+    if answers.len() + 1 < quorum {
         return false;
     }
     // One that runs on may only be unreachable for a moment: it knows the time better than the walls.
-    if patient && heard.len() + 1 < placement.members.len() {
+    if patient && (answers.len() + 1 < placement.members.len() || best(true).is_some()) {
         return false;
     }
-    let start = shard.clock.lock().cold_start(last, median, boot_ms);
-    match start {
-        ColdStart::Jumped { by_ms } => {
-            tracing::info!(shard = shard.shard, by_ms, "log time goes on after a cold start")
-        }
-        ColdStart::Held { asked_ms } => {
-            tracing::error!(
-                shard = shard.shard,
-                asked_ms,
-                "the wall clocks ask for a jump of more than 7 days; log time is held"
-            );
-            shard.observer.anomaly(shard.shard, Anomaly::JumpHeld);
-        }
-    }
+    let read_ms = boot_ms.saturating_sub(asked_boot_ms);
+    let start = if last == LogTime::ZERO || may_jump(context, placement, shard, &answers, read_ms) {
+        shard.clock.lock().cold_start(last, median, boot_ms)
+    } else {
+        shard.clock.lock().hold(last, boot_ms)
+    };
+    tell_cold_start(shard, index, start);
     true
 }
 
-/// What a peer knows of the shard's log time; `None` when it did not answer.
-async fn ask_time(
+/// Whether so many replicas show that they were started after the last stamped entry that no quorum has been
+/// running since. The answers of the others were read within `read_ms`.
+fn may_jump(
+    context: &Context,
+    placement: &Placement,
+    shard: &Shard,
+    answers: &[Answer],
+    read_ms: u64,
+) -> bool {
+    let own = shard.clock.lock().begun(context.clocks.up_ms(shard.env.clock.boot_ms()));
+    let begun: Vec<Begun> = answers.iter().map(|answer| answer.begun).chain([own]).collect();
+    // All of the log is applied, and this leader has stamped nothing yet.
+    let newest = newest_stamped(&context.log.group(placement.log_group())).ok().flatten();
+    let started = newest.map_or(0, |newest| started_after(newest, &begun, read_ms));
+    let members = placement.members.len();
+    members - started < members / 2 + 1
+}
+
+/// Logs what a cold start did; `index` is that of the last entry before it.
+fn tell_cold_start(shard: &Shard, index: u64, start: ColdStart) {
+    let why = match start {
+        ColdStart::Jumped { by_ms } => {
+            tracing::info!(shard = shard.shard, by_ms, index, "log time goes on after a cold start");
+            return;
+        }
+        ColdStart::TooLong { asked_ms } => format!("the wall clocks ask for a jump of {asked_ms} ms"),
+        ColdStart::Held => "a quorum may have run since the last entry".to_owned(),
+    };
+    tracing::error!(shard = shard.shard, why, index, "log time is held: it goes on from the last entry");
+    shard.observer.anomaly(shard.shard, Anomaly::JumpHeld);
+}
+
+/// Whether a member may lack some of the entries up to `index`, as far as this leader knows by now.
+fn is_behind(raft: &RaftGroup, index: u64) -> impl Fn(&ReplicaId) -> bool {
+    let matched = raft.metrics().borrow_watched().replication.clone().unwrap_or_default();
+    move |member| {
+        let matched = matched.get(&member.as_u64()).and_then(Option::as_ref);
+        matched.is_none_or(|matched| matched.index < index)
+    }
+}
+
+/// What a member that answered knows of the shard's log time.
+struct Answer {
+    is_behind: bool,
+    time: Option<LogTime>,
+    begun: Begun,
+}
+
+/// Asks members, of each of which it is known whether it is behind; those that do not answer are left out.
+async fn ask_members(
     context: &Context,
     shard: u32,
-    member: ReplicaId,
+    members: Vec<(ReplicaId, bool)>,
     within: Duration,
-) -> Option<Option<LogTime>> {
+) -> Vec<Answer> {
+    let asks = members.into_iter().map(|(member, is_behind)| async move {
+        let ShardTime { time, begun, .. } = ask_time(context, shard, member, within).await?;
+        Some(Answer { is_behind, time, begun })
+    });
+    join_all(asks).await.into_iter().flatten().collect()
+}
+
+/// What a peer knows of the shard's log time; `None` when it did not answer, or has no replica that runs.
+async fn ask_time(context: &Context, shard: u32, member: ReplicaId, within: Duration) -> Option<ShardTime> {
     let link = context.links.get(member.node())?;
     let sent_boot_ms = context.env.clock.boot_ms();
     let reply = link.ask(Clock { shards: vec![shard] }, 64, within).await.ok()?;
     let PeerBody::ClockReply(reply) = reply else { return None };
     let now = context.env.clock.boot_ms();
     context.readings.lock().note(member.node(), reply.wall_ms, sent_boot_ms, now);
-    reply.times.iter().find(|time| time.shard == shard).map(|time| time.time)
+    reply.times.iter().find(|time| time.shard == shard).copied()
 }
 
 /// Counts what each tenant's operation holds. Nothing is proposed meanwhile.
@@ -178,6 +250,7 @@ fn count_quotas(shard: &Shard) {
             Ok(page) => page,
             Err(error) => {
                 tracing::error!(shard = shard.shard, %error, "the records could not be counted; quotas start at 0");
+                shard.note(&error);
                 break;
             }
         };

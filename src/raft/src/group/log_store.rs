@@ -9,7 +9,8 @@ use crate::codec;
 use crate::group::shard::Shard;
 use crate::types::{Entry, Payload, RaftLogId, Types, Vote, from_stored, log_id, position, to_stored};
 use futures_util::stream;
-use hapax_store::log::{GroupLog, LogError};
+use hapax_core::LogTime;
+use hapax_store::log::{GroupLog, LogEntry as StoredEntry, LogError, LogPosition};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use std::fmt::Debug;
@@ -21,6 +22,9 @@ use std::sync::Arc;
 const READ_BYTES: usize = 4 << 20;
 /// Payload bytes that one append to a peer carries at most, unless a single entry is larger.
 const REPLICATE_BYTES: usize = 1 << 20;
+
+/// How many entries without a stamp (new leaders', memberships) are looked through for one that has one.
+const UNSTAMPED_MAX: u64 = 1_000;
 
 /// The log of one group.
 #[derive(Clone)]
@@ -38,9 +42,9 @@ impl LogStore {
 
     /// Notes the log time of the newest entry received: a follower that comes to lead goes on from
     /// there. (A leader's own stamps are already its clock's.) Only an entry of the present term
-    /// counts: its leader lives, and stamped it. What a new leader sends on from before its term
-    /// says nothing about the present; after an outage of all replicas, taking it for the present
-    /// would keep log time behind by the whole outage.
+    /// tells the present time: its leader lives, and stamped it. What a new leader sends on from before
+    /// its term says nothing about the present; after an outage of all replicas, taking it for the present
+    /// would keep log time behind by the whole outage. It only ends what was known from leaders before.
     fn hear(&self, entries: &[Entry]) {
         let newest = entries.iter().rev().find_map(|entry| match &entry.payload {
             Payload::Normal(proposal) => {
@@ -51,8 +55,13 @@ impl LogStore {
         });
         let Some((term, time)) = newest else { return };
         let vote = self.log.state().ok().and_then(|state| codec::decode_vote(&state.vote?).ok());
-        if self.shard.lead().is_none() && vote.is_some_and(|vote| vote.leader_id.term == term) {
-            self.shard.clock.lock().heard(time, self.shard.env.clock.boot_ms());
+        let is_present = vote.is_some_and(|vote| vote.leader_id.term == term);
+        if self.shard.lead().is_none() {
+            self.shard.hear(|clock| {
+                if is_present || clock.anchor().is_some() {
+                    clock.heard(term, time, self.shard.env.clock.boot_ms());
+                }
+            });
         }
     }
 
@@ -91,6 +100,29 @@ impl LogStore {
         let first = self.log.first_index().map_err(to_io)?.unwrap_or(end_of_log);
         Ok((from.max(first), to.min(end_of_log)))
     }
+}
+
+/// The log time that an entry bears, if it is one that bears any.
+fn stamp_of(entry: &StoredEntry) -> Option<LogTime> {
+    match codec::decode_payload(&entry.payload).ok()? {
+        Payload::Normal(proposal) => hapax_store::codec::batch::batch_time(&proposal.0),
+        _ => None,
+    }
+}
+
+/// The last entry of a log that bears a log time, among its last thousand.
+///
+/// # Errors
+/// What the log says.
+pub fn newest_stamped(log: &GroupLog) -> Result<Option<LogPosition>, LogError> {
+    let (Some(first), Some(last)) = (log.first_index()?, log.state()?.last) else { return Ok(None) };
+    for index in (first.max(last.index.saturating_sub(UNSTAMPED_MAX))..=last.index).rev() {
+        let read = log.read(index, index + 1, 0)?;
+        if let Some(found) = read.first().filter(|entry| stamp_of(entry).is_some()) {
+            return Ok(Some(found.position()));
+        }
+    }
+    Ok(None)
 }
 
 /// openraft knows storage errors only as I/O errors.

@@ -70,10 +70,14 @@ impl Group {
             placement.replica,
             Arc::clone(&context.links),
             context.config.timing,
+            shard.damaged.clone(),
         );
         let (machine, machine_released) = StateMachine::new(Arc::clone(&shard));
         let config = Arc::new(raft_config(context, placement.shard));
-        let raft = RaftGroup::new(placement.replica.as_u64(), config, network, log, machine).await?;
+        let raft = RaftGroup::new(placement.replica.as_u64(), config, network, log, machine).await;
+        let raft = raft.map_err(|error| {
+            if shard.damaged.is_up() { OpenError::Damaged(error) } else { OpenError::Raft(error) }
+        })?;
         let (messages, message_queue) = mpsc::unbounded_channel();
         let limits = &context.config.limits;
         let hints = Arc::clone(&context.hints);

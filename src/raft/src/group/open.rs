@@ -6,6 +6,7 @@
 
 use crate::codec;
 use crate::context::{Context, Placement};
+use crate::group::log_store::newest_stamped;
 use crate::group::rebuild;
 use crate::group::shard::{AppliedState, Shard};
 use crate::observe::Anomaly;
@@ -14,7 +15,7 @@ use crate::stop::StopFlag;
 use crate::types::Types;
 use hapax_core::ShardState;
 use hapax_core::prevented::CountedPairs;
-use hapax_store::log::{GroupId, GroupLog, LogError};
+use hapax_store::log::{GroupId, GroupLog, LogError, LogPosition};
 use hapax_store::records::{ShardRecords, StoreError};
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, watch};
@@ -39,6 +40,9 @@ pub enum OpenError {
         "the records are lost, the log does not reach back to the beginning, and there is no other replica"
     )]
     Lost,
+    /// The records turned out damaged while the consensus applied what they lacked.
+    #[error("the records are damaged: {0}")]
+    Damaged(openraft::errors::Fatal<Types>),
     /// The consensus did not start.
     #[error("the consensus did not start: {0}")]
     Raft(#[from] openraft::errors::Fatal<Types>),
@@ -50,6 +54,8 @@ pub struct Opened {
     pub log: GroupLog,
     /// The records.
     pub records: Arc<ShardRecords>,
+    /// The last stamped entry that the log holds.
+    pub newest: Option<LogPosition>,
 }
 
 /// Opens log and records and sees to it that the log goes on where the records end. Records that
@@ -58,7 +64,7 @@ pub struct Opened {
 /// # Errors
 /// [`OpenError`].
 pub async fn open(context: &Context, placement: &Placement, damaged: bool) -> Result<Opened, OpenError> {
-    let id = GroupId { shard: placement.shard, replica: placement.replica.as_u64() };
+    let id = placement.log_group();
     let log = context.log.group(id);
     let state = match log.state() {
         Ok(state) => state,
@@ -81,10 +87,34 @@ pub async fn open(context: &Context, placement: &Placement, damaged: bool) -> Re
         records.as_ref().and_then(|records| records.applied().position).map(|position| position.index);
     let purged = state.purged.map(|position| position.index);
     let follows = purged.is_none() || applied >= purged;
-    match records {
-        Some(records) if follows => Ok(Opened { log, records }),
-        _ => remake(context, placement, id, log, purged).await,
+    let records = match records {
+        Some(records) if follows => records,
+        _ => remake(context, placement, id, &log, purged).await?,
+    };
+    if let Some(applied) = records.applied().position {
+        drop_overtaken(&log, applied).await?;
     }
+    let newest = newest_stamped(&log)?;
+    Ok(Opened { log, records, newest })
+}
+
+/// Drops what the log holds from `applied` on where a later leader's entry took its place. Such entries were
+/// never committed, but records that came from a peer do not wait for that leader to say so.
+///
+/// # Errors
+/// What the log says.
+pub async fn drop_overtaken(log: &GroupLog, applied: LogPosition) -> Result<(), LogError> {
+    let state = log.state()?;
+    let is_purged = state.purged.is_some_and(|purged| purged.index >= applied.index);
+    if is_purged || state.last.is_none_or(|last| last.index < applied.index) {
+        return Ok(());
+    }
+    let read = log.read(applied.index, applied.index + 1, 0)?;
+    if read.first().is_some_and(|entry| entry.term < applied.term) {
+        tracing::warn!(?applied, last = ?state.last, "entries that a later leader overtook are dropped");
+        log.truncate_after(applied.index.checked_sub(1)).await?;
+    }
+    Ok(())
 }
 
 /// Wipes the records and makes them again.
@@ -92,9 +122,9 @@ async fn remake(
     context: &Context,
     placement: &Placement,
     id: GroupId,
-    log: GroupLog,
+    log: &GroupLog,
     purged: Option<u64>,
-) -> Result<Opened, OpenError> {
+) -> Result<Arc<ShardRecords>, OpenError> {
     if purged.is_some() && placement.members.len() == 1 {
         return Err(OpenError::Lost);
     }
@@ -111,7 +141,7 @@ async fn remake(
         // The hint may name entries that were applied once and are not any more.
         log.save_committed(records.applied().position)?;
     }
-    Ok(Opened { log, records })
+    Ok(records)
 }
 
 /// The shared parts of a replica that was opened.
@@ -143,13 +173,15 @@ pub fn shard(
         waiters: Default::default(),
         quota: None,
     };
+    let clock = context.clocks.clock(placement.shard);
+    clock.lock().open(opened.newest);
     Shard {
         shard: placement.shard,
         replica: placement.replica,
         env: context.env.clone(),
         records: Arc::clone(&opened.records),
         applied: parking_lot::Mutex::new(applied),
-        clock: parking_lot::Mutex::default(),
+        clock,
         readings: Arc::clone(&context.readings),
         lead: watch::Sender::new(None),
         damaged: StopFlag::new(),

@@ -60,8 +60,8 @@ pub struct Shard {
     pub records: Arc<ShardRecords>,
     /// Everything that apply moves; locked for one entry at a time.
     pub applied: Mutex<AppliedState>,
-    /// Log time as this replica knows it.
-    pub clock: Mutex<ShardClock>,
+    /// Log time as this node knows it: it outlives the replica.
+    pub clock: Arc<Mutex<ShardClock>>,
     /// The wall clocks of all nodes.
     pub readings: Arc<Mutex<Readings>>,
     /// Whether this replica leads and may propose.
@@ -108,6 +108,19 @@ impl Shard {
         self.clock.lock().stamp(self.env.clock.boot_ms(), median)
     }
 
+    /// Lets a leader's word of the time into the clock, and says so when it is the first.
+    pub fn hear(&self, take: impl FnOnce(&mut ShardClock)) {
+        let is_first = {
+            let mut clock = self.clock.lock();
+            let is_first = clock.anchor().is_none();
+            take(&mut clock);
+            is_first && clock.anchor().is_some()
+        };
+        if is_first {
+            tracing::info!(shard = self.shard, "the replica knows the log time");
+        }
+    }
+
     /// Whether this replica leads and may propose, and in which term.
     #[must_use]
     pub fn lead(&self) -> Option<Lead> {
@@ -133,10 +146,15 @@ impl Shard {
     pub fn record(&self, address: &Address) -> Result<Option<Arc<Record>>, StoreError> {
         self.records.get(address).inspect_err(|error| {
             tracing::error!(shard = self.shard, %error, "a record could not be read");
-            if error.is_damage() {
-                self.damaged.raise();
-            }
+            self.note(error);
         })
+    }
+
+    /// Stops the replica where an error of the record store means damage, however it was come upon.
+    pub fn note(&self, error: &StoreError) {
+        if error.is_damage() {
+            self.damaged.raise();
+        }
     }
 
     /// Sends woken callers back to be read again.

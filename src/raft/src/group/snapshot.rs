@@ -104,8 +104,8 @@ pub fn install(shard: &Shard, meta: &SnapshotMeta, data: SnapshotData) -> io::Re
         // A replica that knows the present time is never behind its own state. One that does not is
         // told nothing about the present by a snapshot of the past.
         let mut clock = shard.clock.lock();
-        if clock.anchor().is_some() {
-            clock.heard(installed.time, shard.env.clock.boot_ms());
+        if let (Some(_), Some(position)) = (clock.anchor(), installed.position) {
+            clock.heard(position.term, installed.time, shard.env.clock.boot_ms());
         }
         drop(clock);
         applied.waiters.take_all()

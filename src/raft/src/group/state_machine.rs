@@ -15,11 +15,11 @@ use crate::types::{
 use futures_util::{Stream, TryStreamExt};
 use hapax_core::seeded::{self, Bug};
 use hapax_core::{Address, LogTime, Record, Records};
+use hapax_store::address_map::AddressMap;
 use hapax_store::log::LogPosition;
 use hapax_store::records::{AppliedMeta, StoreError};
 use openraft::OptionalSend;
 use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot};
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl StateMachine {
             batch.time = LogTime(self.shard.env.clock.wall_ms());
         }
         let leads = self.shard.lead().is_some();
-        let mut view = View { shard: &self.shard, changes: HashMap::new() };
+        let mut view = View { shard: &self.shard, changes: AddressMap::default() };
         let AppliedState { state, quota, .. } = applied;
         let replies = hapax_core::apply_batch_with(state, &batch, at.index, &mut view, |step| {
             if let Some(quota) = quota {
@@ -127,7 +127,7 @@ pub fn meta_of(applied: &AppliedState) -> AppliedMeta {
 /// The records as one entry sees them: its own earlier changes first, then the store.
 struct View<'a> {
     shard: &'a Shard,
-    changes: HashMap<Address, Option<Arc<Record>>>,
+    changes: AddressMap<Option<Arc<Record>>>,
 }
 
 impl Records for View<'_> {

@@ -364,6 +364,8 @@ impl Keeper {
             let first = outgoing.recv().await?;
             let mut beats = Vec::new();
             self.encode(first, rpc, &mut out, &mut beats, waiting);
+            // Tasks that are ready have their say first: one write for all of them.
+            tokio::task::yield_now().await;
             for _ in 0..GATHER {
                 if out.len() >= GATHER_BYTES {
                     break;

@@ -10,6 +10,7 @@ use crate::peer::convert::{ballot, place, unplace, vote, wire_entry};
 use crate::peer::link::{LinkError, PeerLink};
 use crate::peer::links::Links;
 use crate::peer::snapshot_out;
+use crate::stop::StopFlag;
 use crate::types::{RaftLogId, Types, Vote};
 use futures_util::{Stream, StreamExt, stream};
 use hapax_wire::peer::{
@@ -39,13 +40,21 @@ pub struct NetworkFactory {
     me: ReplicaId,
     links: Arc<Links>,
     timing: crate::config::Timing,
+    damaged: StopFlag,
 }
 
 impl NetworkFactory {
-    /// For the group of `shard`, in which this node is `me`.
+    /// For the group of `shard`, in which this node is `me`. `damaged` is raised when a snapshot cannot be read
+    /// here: each further one would come upon the same row, and its follower would stay behind.
     #[must_use]
-    pub fn new(shard: u32, me: ReplicaId, links: Arc<Links>, timing: crate::config::Timing) -> Self {
-        Self { shard, me, links, timing }
+    pub fn new(
+        shard: u32,
+        me: ReplicaId,
+        links: Arc<Links>,
+        timing: crate::config::Timing,
+        damaged: StopFlag,
+    ) -> Self {
+        Self { shard, me, links, timing, damaged }
     }
 
     fn client(&self, target: u64, heartbeat: bool) -> Network {
@@ -57,6 +66,7 @@ impl NetworkFactory {
             link: self.links.get(target.node()).cloned(),
             links: Arc::clone(&self.links),
             timing: self.timing,
+            damaged: self.damaged.clone(),
             heartbeat,
         }
     }
@@ -82,6 +92,7 @@ pub struct Network {
     link: Option<Arc<PeerLink>>,
     links: Arc<Links>,
     timing: crate::config::Timing,
+    damaged: StopFlag,
     heartbeat: bool,
 }
 
@@ -357,9 +368,16 @@ impl RaftNetworkV2<Types> for Network {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let Some(peer) = self.links.config_of(self.target.node()) else {
+        let peer = self.links.config_of(self.target.node());
+        let (Some(peer), Some(link)) = (peer, &self.link) else {
             return Err(StreamingError::Unreachable(Unreachable::from_string("no address is known")));
         };
+        // The link tells whether the follower's node is still there, so that there must be one from the beginning.
+        let mut breaks = link.breaks();
+        breaks.mark_unchanged();
+        if !link.is_up() {
+            return Err(StreamingError::Unreachable(Unreachable::from_string("the link is down")));
+        }
         let route = snapshot_out::Route {
             shard: self.shard,
             from: self.me,
@@ -368,12 +386,16 @@ impl RaftNetworkV2<Types> for Network {
             me: self.links.me().clone(),
             connect: Duration::from_millis(self.timing.connect_ms),
             whole: Duration::from_millis(self.timing.snapshot_ms),
+            breaks,
         };
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
             result = snapshot_out::send(&route, &leader, snapshot) => {
                 result.map(SnapshotResponse::new).map_err(|error| {
                     tracing::warn!(shard = self.shard, to = %self.target, %error, "a snapshot was not taken");
+                    if error.is_damage() {
+                        self.damaged.raise();
+                    }
                     StreamingError::Unreachable(Unreachable::from_string(error.to_string()))
                 })
             }

@@ -110,6 +110,12 @@ pub async fn serve_snapshots(
                 match give_snapshot(acceptor, &ask, request.rpc, &mut write).await {
                     Ok(()) => continue,
                     Err(error) => {
+                        if error.is_damage()
+                            && let Some(group) =
+                                acceptor.node().and_then(|node| node.group(ask.shard, ask.to))
+                        {
+                            group.shard().damaged.raise();
+                        }
                         SnapshotReply { ballot: Ballot::default(), refusal: Some(error.to_string()) }
                     }
                 }
@@ -151,6 +157,8 @@ async fn write_replies(
     let mut out = BytesMut::new();
     while let Some((rpc, body)) = queue.recv().await {
         put(&mut out, rpc, body);
+        // Tasks that are ready have their say first: one write for all of them.
+        tokio::task::yield_now().await;
         while out.len() < GATHER_BYTES {
             let Ok((rpc, body)) = queue.try_recv() else { break };
             put(&mut out, rpc, body);

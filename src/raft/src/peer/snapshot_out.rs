@@ -15,6 +15,7 @@ use hapax_wire::peer::{
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// How long the peer may take to take one chunk.
@@ -40,6 +41,8 @@ pub struct Route {
     pub connect: Duration,
     /// How long the whole may take.
     pub whole: Duration,
+    /// Changes when the link to the follower's node breaks, which was up when this was made.
+    pub breaks: watch::Receiver<()>,
 }
 
 /// Why a snapshot was not taken.
@@ -54,12 +57,23 @@ pub enum SnapshotError {
     /// The records could not be read here.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The link to its node broke while it had yet to say that it installed the snapshot.
+    #[error("the link to the follower broke before it answered")]
+    LinkBroke,
     /// It took too long.
     #[error("the transfer took too long")]
     Timeout,
     /// The follower refused it.
     #[error("the follower refused: {0}")]
     Refused(String),
+}
+
+impl SnapshotError {
+    /// Whether the records here are damaged: sending them again would come upon the same.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_damage())
+    }
 }
 
 /// Sends a snapshot and waits until the follower has installed it; returns the follower's vote.
@@ -86,9 +100,13 @@ async fn send_all(
     let (mut read, mut write) = tokio::io::split(stream);
     let ends =
         Ends { shard: route.shard, from: route.from.as_u64(), to: route.to.as_u64(), ballot: ballot(leader) };
+    let mut breaks = route.breaks.clone();
     let sending = async {
         write_snapshot(&mut write, RPC, &ends, &snapshot.meta, &source).await?;
-        std::future::pending::<Result<SnapshotReply, SnapshotError>>().await
+        // A node that went without a word never says anything here; its link is asked something every second.
+        // Until this ends nothing else is sent to the follower.
+        let _gone_with_its_link = breaks.changed().await;
+        Err::<SnapshotReply, _>(SnapshotError::LinkBroke)
     };
     let replying = async {
         let frame = next_frame(&mut read, &mut decoder)

@@ -13,9 +13,10 @@ use crate::serve::outbox::{Outbox, not_leader, too_slow};
 use crate::serve::pending::{Followers, Pending, Work};
 use hapax_core::quota::refuse_claim;
 use hapax_core::{Address, Answer, Command, ErrorCode, LeaderHint, LogTime, ReadAt, Refusal, Reply, Verb};
+use hapax_store::address_map::{AddressMap, AddressSet};
 use hapax_store::log::Log;
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -109,7 +110,7 @@ impl DriverHandle {
         }
     }
 
-    /// Gets that were parked have gone on to the reader.
+    /// Calls that were parked have gone on to the reader.
     pub fn unpark(&self, gets: usize) {
         self.queued.fetch_sub(gets, Ordering::Relaxed);
     }
@@ -181,6 +182,8 @@ impl Driver {
                 message = messages.recv() => {
                     let Some(message) = message else { break };
                     self.take(message);
+                    // What other tasks have ready now shares the entry.
+                    tokio::task::yield_now().await;
                     while let Ok(message) = messages.try_recv() {
                         self.take(message);
                     }
@@ -237,11 +240,19 @@ impl Driver {
         let stamp = self.shard.stamp().unwrap_or_default();
         let mut reads = Vec::new();
         for call in self.line_up(calls, &repeated) {
-            let must_follow = call.address().is_some_and(|address| repeated.contains(address))
-                || call.address().is_some_and(|address| self.in_flight.lock().contains(address));
+            let address = call.address();
+            let is_repeated = address.is_some_and(|address| repeated.contains(address));
+            let is_behind = address.is_some_and(|address| self.in_flight.lock().contains(address));
             match &call.work {
+                // What it would find once applied is most often an answer that needs no entry: on a busy
+                // address every retry would cost one otherwise, and would keep the address busy.
+                Work::Command { command, .. }
+                    if is_behind && !is_repeated && !call.woken && matches!(command.verb, Verb::Claim(_)) =>
+                {
+                    reads.extend(self.park(call));
+                }
                 Work::Command { command, .. } => {
-                    if !must_follow && self.looks_readable(command, stamp) {
+                    if !is_repeated && !is_behind && self.looks_readable(command, stamp) {
                         reads.push(call);
                     } else {
                         self.make_ready(call);
@@ -256,12 +267,12 @@ impl Driver {
 
     /// Takes what stands behind a get of its frame on its address out of the line, to go on when that
     /// get is answered: the get is read, and nothing else keeps a command from being applied first.
-    fn line_up(&self, calls: Vec<Pending>, repeated: &HashSet<Address>) -> Vec<Pending> {
+    fn line_up(&self, calls: Vec<Pending>, repeated: &AddressSet) -> Vec<Pending> {
         if repeated.is_empty() {
             return calls;
         }
         let mut line: Vec<Pending> = Vec::with_capacity(calls.len());
-        let mut gets: HashMap<Address, usize> = HashMap::new();
+        let mut gets: AddressMap<usize> = AddressMap::default();
         for call in calls {
             let address = call.address().filter(|address| repeated.contains(*address)).cloned();
             let place = address.as_ref().and_then(|address| gets.get(address)).copied();
@@ -292,7 +303,7 @@ impl Driver {
         }
     }
 
-    /// Puts a get behind the commands in flight on its address, where there are any. It stays
+    /// Puts a call behind the commands in flight on its address, where there are any. It stays
     /// counted as queued until it is let go.
     fn park(&mut self, call: Pending) -> Option<Pending> {
         self.in_flight.lock().park(call)
@@ -310,7 +321,7 @@ impl Driver {
     }
 
     /// Puts a command in line, unless a quota refuses it.
-    fn make_ready(&mut self, call: Pending) {
+    fn make_ready(&mut self, mut call: Pending) {
         let Work::Command { command, quota } = &call.work else { return self.read(vec![call]) };
         if let Verb::Claim(claim) = &command.verb
             && !quota.is_none()
@@ -328,7 +339,7 @@ impl Driver {
                 return entry::wake_others(&self.shard, woken);
             }
         }
-        self.in_flight.lock().add(&command.address);
+        self.in_flight.lock().add(&mut call);
         self.ready.push_back(call);
     }
 
@@ -406,13 +417,13 @@ impl Driver {
         self.give_up(ready, refusal);
     }
 
-    /// Refuses commands that were in line, and lets go of the gets parked behind them.
+    /// Refuses commands that were in line, and lets go of what is parked behind them.
     fn give_up(&mut self, calls: Vec<Pending>, refusal: &Refusal) {
         let mut parked = Vec::new();
         {
             let mut in_flight = self.in_flight.lock();
-            for address in calls.iter().filter_map(Pending::address) {
-                parked.extend(in_flight.remove(address));
+            for call in &calls {
+                parked.extend(in_flight.remove(call));
             }
         }
         let woken = calls.iter().filter(|call| call.woken).filter_map(|call| call.address().cloned());
@@ -442,10 +453,11 @@ impl Driver {
 }
 
 /// Addresses that several calls of one frame are about: their commands take effect in order.
-fn repeated_addresses(calls: &[Pending]) -> HashSet<Address> {
-    let mut repeated = HashSet::new();
+fn repeated_addresses(calls: &[Pending]) -> AddressSet {
+    let mut repeated = AddressSet::default();
     if calls.len() > 1 {
-        let mut seen = HashSet::with_capacity(calls.len());
+        let mut seen: AddressSet<&Address> = AddressSet::default();
+        seen.reserve(calls.len());
         for address in calls.iter().filter_map(Pending::address) {
             if !seen.insert(address) {
                 repeated.insert(address.clone());

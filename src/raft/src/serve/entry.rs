@@ -222,8 +222,8 @@ impl Sent {
         let mut wake = Vec::new();
         {
             let mut in_flight = self.in_flight.lock();
-            for address in calls.iter().filter_map(Pending::address) {
-                to_read.extend(in_flight.remove(address));
+            for call in &calls {
+                to_read.extend(in_flight.remove(call));
             }
         }
         self.handle.unpark(to_read.len());

@@ -1,9 +1,9 @@
 //! One page of a listing, from one shard's applied state.
 
+use crate::group::shard::Shard;
 use hapax_core::request::ListAsk;
 use hapax_core::view::{Page, Row};
 use hapax_core::{Address, ErrorCode, LogTime, Refusal, Reply, View, limits};
-use hapax_store::records::ShardRecords;
 
 /// Records looked at for one page at most: a filter that matches little goes on with the next page.
 const SCANNED: usize = 4 * limits::LIST_ROWS as usize;
@@ -17,15 +17,16 @@ const PAGE_BYTES: usize = 512 * 1024;
 ///
 /// # Errors
 /// When the store cannot be read; definite.
-pub fn page(records: &ShardRecords, ask: &ListAsk, applied: LogTime) -> Result<Reply, Refusal> {
+pub fn page(shard: &Shard, ask: &ListAsk, applied: LogTime) -> Result<Reply, Refusal> {
     let prefix = match &ask.operation {
         Some(operation) => Address::operation_prefix(&ask.tenant, operation),
         None => Address::tenant_prefix(&ask.tenant),
     };
     let limit = usize::try_from(ask.limit.clamp(1, limits::LIST_ROWS)).unwrap_or(1);
     let after = ask.after.as_ref().map(Address::canonical);
-    let scanned = records.scan(&prefix, after, SCANNED).map_err(|error| {
-        tracing::error!(%error, "a range of records could not be read");
+    let scanned = shard.records.scan(&prefix, after, SCANNED).map_err(|error| {
+        tracing::error!(shard = shard.shard, %error, "a range of records could not be read");
+        shard.note(&error);
         Refusal::definite(ErrorCode::Unavailable, "the records could not be read")
     })?;
     let next = match &scanned.next {

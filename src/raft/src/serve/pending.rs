@@ -49,6 +49,8 @@ pub struct Pending {
     pub wait_until: Option<Instant>,
     /// It was held and woken: of several such claims on an open record only the oldest goes on.
     pub woken: bool,
+    /// Which command in flight it is on its address; 0 while it is none.
+    pub number: u64,
     /// Calls of its frame that must not be looked at before it is answered.
     pub followers: Option<Followers>,
     /// What to do.

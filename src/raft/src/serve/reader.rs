@@ -15,9 +15,9 @@ use crate::serve::pending::{Pending, Work};
 use crate::stop::Stopping;
 use hapax_core::seeded::{self, Bug};
 use hapax_core::{Address, ErrorCode, LogTime, ReadAt, Record, Refusal, Reply, State};
+use hapax_store::address_map::AddressSet;
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -168,7 +168,7 @@ impl Reader {
         {
             let mut applied = self.shard.applied.lock();
             let at = ReadAt { applied: applied.state.time, stamp };
-            let mut proposed_woken: HashSet<Address> = HashSet::new();
+            let mut proposed_woken: AddressSet = AddressSet::default();
             for call in calls {
                 match self.judge(&call, at, &proposed_woken) {
                     Ok(Verdict::Answer(reply)) => outbox.reply(call, reply, applied.read_witness()),
@@ -195,12 +195,7 @@ impl Reader {
         }
     }
 
-    fn judge(
-        &self,
-        call: &Pending,
-        at: ReadAt,
-        proposed_woken: &HashSet<Address>,
-    ) -> Result<Verdict, Refusal> {
+    fn judge(&self, call: &Pending, at: ReadAt, proposed_woken: &AddressSet) -> Result<Verdict, Refusal> {
         match &call.work {
             Work::Command { command, .. } => {
                 let found = self.record(&command.address)?;
@@ -232,9 +227,7 @@ impl Reader {
             }
             // An idle shard's log time stands still, and its listing must not.
             Work::List(_) if at.applied.after(LIST_BEHIND_MS) < at.stamp => Ok(Verdict::Tick),
-            Work::List(ask) => {
-                crate::serve::list::page(&self.shard.records, ask, at.applied).map(Verdict::Answer)
-            }
+            Work::List(ask) => crate::serve::list::page(&self.shard, ask, at.applied).map(Verdict::Answer),
         }
     }
 

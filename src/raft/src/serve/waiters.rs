@@ -7,7 +7,8 @@
 
 use crate::serve::pending::Pending;
 use hapax_core::{Address, LogTime};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use hapax_store::address_map::AddressMap;
+use std::collections::{BTreeSet, VecDeque};
 use tokio::time::Instant;
 
 struct Waiter {
@@ -21,7 +22,7 @@ struct Waiter {
 #[derive(Default)]
 pub struct Waiters {
     next_serial: u64,
-    by_address: HashMap<Address, VecDeque<Waiter>>,
+    by_address: AddressMap<VecDeque<Waiter>>,
     by_lapse: BTreeSet<(LogTime, u64, Address)>,
     by_wait: BTreeSet<(Instant, u64, Address)>,
 }

@@ -4,6 +4,7 @@
 //! A follower that last received an entry long after it was stamped (it was away, and caught up)
 //! would be behind, were it to lead next; so it hears its leader's time, too.
 
+use crate::group::Group;
 use crate::ids::{NodeId, ReplicaId};
 use crate::node::Node;
 use crate::stop::Stopping;
@@ -34,11 +35,9 @@ pub async fn run(node: Weak<Node>, mut stop: Stopping) {
 async fn ask(node: &Arc<Node>, peer: NodeId) {
     let context = node.context();
     let groups = node.groups();
-    let follows = groups.iter().filter(|group| {
-        let leader = group.raft().server_metrics().borrow_watched().current_leader;
-        leader.is_some_and(|leader| ReplicaId::from_u64(leader).node() == peer)
-    });
-    let shards: Vec<u32> = follows.map(|group| group.placement().shard).collect();
+    let followed = groups.iter().filter_map(|group| Some((group, term_led_by(group, peer)?)));
+    let followed: Vec<(&Arc<Group>, u64)> = followed.collect();
+    let shards: Vec<u32> = followed.iter().map(|(group, _)| group.placement().shard).collect();
     let Some(link) = context.links.get(peer) else { return };
     let sent_boot_ms = context.env.clock.boot_ms();
     let size = 64 + 4 * shards.len();
@@ -46,9 +45,20 @@ async fn ask(node: &Arc<Node>, peer: NodeId) {
     let now = context.env.clock.boot_ms();
     context.readings.lock().note(peer, reply.wall_ms, sent_boot_ms, now);
     for heard in &reply.times {
-        let group = groups.iter().find(|group| group.placement().shard == heard.shard);
-        if let (Some(group), Some(time)) = (group, heard.time) {
-            group.shard().clock.lock().heard(time, now);
+        let followed = followed.iter().find(|(group, _)| group.placement().shard == heard.shard);
+        // One that no longer leads answers with the least that it knows.
+        if let (Some((group, term)), Some(time)) = (followed, heard.time)
+            && term_led_by(group, peer) == Some(*term)
+        {
+            group.shard().hear(|clock| clock.told_by_leader(*term, time, sent_boot_ms, now));
         }
     }
+}
+
+/// The present term of the group, if a replica on `peer` leads it.
+fn term_led_by(group: &Group, peer: NodeId) -> Option<u64> {
+    let metrics = group.raft().server_metrics();
+    let metrics = metrics.borrow_watched();
+    let leads = metrics.current_leader.is_some_and(|leader| ReplicaId::from_u64(leader).node() == peer);
+    leads.then(|| metrics.vote.leader_id.term)
 }

@@ -2,18 +2,26 @@
 //!
 //! Whoever did not receive the last entry goes on from an older one, since which the leaders may have
 //! slewed: it counts on at the slowest rate only, or log time would jump when it, or who asked it, leads.
+//! A leader that knew less than others, whom it could not ask, may have begun late. From its first entry on
+//! its time is the shard's: what was known from leaders before it is given up wherever it is heard, or the
+//! leases that it granted would be cut short by as much, once somebody leads who remembers.
 //!
 //! The stamp is the last entry's time plus the boot time that passed here since that entry was
 //! received or stamped, at a rate between 0.95 and 1.05 towards the median wall clock of a quorum;
-//! with no such median, at rate 1. It never goes back. It jumps only at a cold start, when no
-//! replica that answers has been running since the last entry, by at most seven days; a longer
-//! jump is held at rate 1 and alarmed, since early expiry is the one thing that runs an operation
-//! twice.
+//! with no such median, at rate 1. It never goes back. It jumps only at a cold start, when so many
+//! replicas were started after the last entry that no quorum has been running since, by at most
+//! seven days; any other jump is held at rate 1 and alarmed, since early expiry is the one thing
+//! that runs an operation twice.
 
 use hapax_core::LogTime;
+use hapax_store::log::LogPosition;
+use hapax_wire::peer::Begun;
 
 /// The longest jump that a cold start may make by itself, ms.
 pub const JUMP_MAX_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// What a log without a stamped entry ends with.
+const NONE: LogPosition = LogPosition { term: 0, index: 0 };
 
 /// A known point: this log time was current at this boot time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +36,11 @@ pub struct Anchor {
 #[derive(Clone, Debug, Default)]
 pub struct ShardClock {
     anchor: Option<Anchor>,
-    /// Whether the anchor is a stamp of this replica, not something heard.
-    is_own: bool,
+    /// The term of the leader whose time the anchor is.
+    term: u64,
     slew_carry: u64,
+    /// The last stamped entry that the log held when this process first opened it.
+    begun: Option<LogPosition>,
 }
 
 /// What a cold start did.
@@ -41,33 +51,83 @@ pub enum ColdStart {
         /// By how much, ms.
         by_ms: u64,
     },
+    /// A quorum may have run since the last entry: log time goes on from there.
+    Held,
     /// The wall clocks ask for more than seven days: log time goes on from the last entry.
-    Held {
+    TooLong {
         /// What they ask for, ms.
         asked_ms: u64,
     },
 }
 
 impl ShardClock {
-    /// The anchor, if any entry was received or stamped in this process's life.
+    /// What an earlier process of this machine knew: since then leaders may have slewed.
+    pub fn restore(&mut self, term: u64, then: Anchor, boot_ms: u64) {
+        (self.anchor, self.term) = (Some(then), term);
+        self.anchor = self.at_least(boot_ms).map(|time| Anchor { time, boot_ms });
+    }
+
+    /// The replica was opened, and its log holds `newest` as its last stamped entry. What was known from leaders
+    /// before that one is given up.
+    pub fn open(&mut self, newest: Option<LogPosition>) {
+        let newest = newest.unwrap_or(NONE);
+        self.begun.get_or_insert(newest);
+        if newest.term > self.term {
+            self.anchor = None;
+        }
+    }
+
+    /// When this process began, which has been running for `up_ms`.
+    #[must_use]
+    pub fn begun(&self, up_ms: u64) -> Begun {
+        let held = self.begun.unwrap_or(NONE);
+        Begun { term: held.term, index: held.index, up_ms }
+    }
+
+    /// The term of the leader whose time the anchor is.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// The anchor, if any entry was received or stamped since the machine was started, as far as it is known.
     #[must_use]
     pub fn anchor(&self) -> Option<Anchor> {
         self.anchor
     }
 
-    /// The time of an entry that was just received from a leader, or a leader's stamp that was just heard. What
-    /// this replica stamped itself when it led says nothing about the times of another leader.
-    pub fn heard(&mut self, time: LogTime, boot_ms: u64) {
-        let least = if self.is_own { None } else { self.at_least(boot_ms) };
+    /// The time of an entry that was just received, made in `term`. It may have been made long ago: within a
+    /// term what was heard before still holds, and a later term's time takes the place of an earlier one's.
+    pub fn heard(&mut self, term: u64, time: LogTime, boot_ms: u64) {
+        if term < self.term {
+            return;
+        }
+        let least = if term == self.term { self.at_least(boot_ms) } else { None };
         let time = least.map_or(time, |least| least.max(time));
-        (self.anchor, self.is_own) = (Some(Anchor { time, boot_ms }), false);
+        (self.anchor, self.term) = (Some(Anchor { time, boot_ms }), term);
+    }
+
+    /// What the leader of `term` said of its time between `sent_boot_ms` and now. Unlike an entry it is not
+    /// old, so that a clock which runs faster than the leader's gains nothing on it for longer than that.
+    /// Until its first entry a leader may still have to ask what is known here.
+    pub fn told_by_leader(&mut self, term: u64, time: LogTime, sent_boot_ms: u64, boot_ms: u64) {
+        match self.anchor {
+            Some(_) if term != self.term => {}
+            Some(anchor) if anchor.boot_ms < sent_boot_ms => self.anchor = Some(Anchor { time, boot_ms }),
+            _ => self.heard(term, time, boot_ms),
+        }
+    }
+
+    /// From now on this replica stamps, as the leader of `term`.
+    pub fn lead(&mut self, term: u64) {
+        self.term = term;
     }
 
     /// What another replica knows is as good as what is known here: the later counts.
     pub fn known_elsewhere(&mut self, time: LogTime, boot_ms: u64) {
         let shown = self.at_rate_one(boot_ms);
         let time = shown.map_or(time, |shown| shown.max(time));
-        (self.anchor, self.is_own) = (Some(Anchor { time, boot_ms }), false);
+        self.anchor = Some(Anchor { time, boot_ms });
     }
 
     /// Before this replica leads: all entries are applied, the last one with the time `last`. If that is later
@@ -75,7 +135,7 @@ impl ShardClock {
     pub fn settle(&mut self, last: LogTime, boot_ms: u64) {
         let behind = self.anchor.is_some_and(|anchor| anchor.time < last);
         if let (true, Some(least)) = (behind, self.at_least(boot_ms)) {
-            (self.anchor, self.is_own) = (Some(Anchor { time: least.max(last), boot_ms }), false);
+            self.anchor = Some(Anchor { time: least.max(last), boot_ms });
         }
     }
 
@@ -92,11 +152,11 @@ impl ShardClock {
         self.anchor.map(|anchor| anchor.time.after(boot_ms.saturating_sub(anchor.boot_ms)))
     }
 
-    /// What a stamp would be now: what a leader tells others, who must not get ahead of it while it slews
-    /// back and makes no entries.
-    #[must_use]
-    pub fn shown(&self, boot_ms: u64, median_wall_ms: Option<u64>) -> Option<LogTime> {
-        self.clone().stamp(boot_ms, median_wall_ms)
+    /// What a leader tells others, who must not get ahead of it while it slews back and makes no entries. It is
+    /// a stamp like any other: were it only what a stamp would be, the next one, made without the median that
+    /// this one was slewed towards, could be behind what the others were told.
+    pub fn shown(&mut self, boot_ms: u64, median_wall_ms: Option<u64>) -> Option<LogTime> {
+        self.stamp(boot_ms, median_wall_ms)
     }
 
     /// Stamps an entry: moves on by the boot time passed, slewed towards `median_wall_ms`.
@@ -115,8 +175,14 @@ impl ShardClock {
             Some(wall) => LogTime(even.0 - allowed.min(even.0 - wall).min(elapsed)),
         };
         self.slew_carry = budget % 20;
-        (self.anchor, self.is_own) = (Some(Anchor { time, boot_ms }), true);
+        self.anchor = Some(Anchor { time, boot_ms });
         Some(time)
+    }
+
+    /// Log time goes on from the last entry: a quorum may have run since, and cannot say for how long.
+    pub fn hold(&mut self, last: LogTime, boot_ms: u64) -> ColdStart {
+        self.anchor = Some(Anchor { time: last, boot_ms });
+        ColdStart::Held
     }
 
     /// Sets the first anchor of a shard whose replicas have all been down since `last`, its last
@@ -129,7 +195,7 @@ impl ShardClock {
             return ColdStart::Jumped { by_ms: asked };
         }
         self.anchor = Some(Anchor { time: last, boot_ms });
-        ColdStart::Held { asked_ms: asked }
+        ColdStart::TooLong { asked_ms: asked }
     }
 }
 
@@ -139,7 +205,7 @@ mod tests {
 
     fn anchored(time: u64, boot_ms: u64) -> ShardClock {
         let mut clock = ShardClock::default();
-        clock.heard(LogTime(time), boot_ms);
+        clock.heard(1, LogTime(time), boot_ms);
         clock
     }
 
@@ -186,7 +252,7 @@ mod tests {
     #[test]
     fn hearing_an_older_time_moves_it_back_by_no_more_than_a_leader_may_have_slewed() {
         let mut clock = anchored(5_000, 0);
-        clock.heard(LogTime(1_000), 100);
+        clock.heard(1, LogTime(1_000), 100);
         assert_eq!(clock.at_rate_one(100), Some(LogTime(5_095)));
     }
 
@@ -195,6 +261,10 @@ mod tests {
         let mut clock = anchored(3_600_000, 0);
         assert_eq!(clock.shown(10_000, Some(0)), Some(LogTime(3_609_500)));
         assert_eq!(clock.stamp(10_000, Some(0)), Some(LogTime(3_609_500)));
+        // It stands, also where the walls cannot be read any more.
+        let mut clock = anchored(0, 0);
+        assert_eq!(clock.shown(10_000, Some(3_600_000)), Some(LogTime(10_500)));
+        assert_eq!(clock.stamp(10_000, None), Some(LogTime(10_500)));
     }
 
     #[test]
@@ -203,7 +273,7 @@ mod tests {
         let (mut leader, mut follower) = (anchored(hour, 0), anchored(hour, 0));
         for boot_ms in (100..=100_000).step_by(100) {
             let stamp = leader.stamp(boot_ms, Some(boot_ms)).unwrap();
-            follower.heard(stamp, boot_ms + 1);
+            follower.heard(1, stamp, boot_ms + 1);
         }
         let stamp = leader.stamp(100_100, Some(100_100)).unwrap();
         assert_eq!(stamp, LogTime(hour + 95_095));
@@ -214,7 +284,7 @@ mod tests {
     fn who_missed_the_last_entries_does_not_lead_ahead_of_them() {
         // A leader went at 0.95 for 20 s; who was away for that time hears its last entry afterwards.
         let mut away = anchored(100_000, 0);
-        away.heard(LogTime(119_000), 20_000);
+        away.heard(1, LogTime(119_000), 20_000);
         assert_eq!(away.at_rate_one(20_000), Some(LogTime(119_000)));
         // The same where that entry was only applied, as one of a snapshot is.
         let mut applied = anchored(100_000, 0);
@@ -229,9 +299,55 @@ mod tests {
     #[test]
     fn what_a_deposed_leader_stamped_gives_way_to_the_time_of_its_successor() {
         let mut clock = anchored(100_000, 0);
+        clock.lead(2);
         assert_eq!(clock.stamp(10_000, Some(200_000)), Some(LogTime(110_500)));
-        clock.heard(LogTime(109_500), 10_000);
+        clock.heard(3, LogTime(109_500), 10_000);
         assert_eq!(clock.at_rate_one(10_000), Some(LogTime(109_500)));
+    }
+
+    #[test]
+    fn who_remembers_more_than_a_leader_that_began_late_goes_on_from_that_one() {
+        let mut remembers = anchored(100_000, 0);
+        remembers.heard(2, LogTime(107_600), 10_000);
+        assert_eq!(remembers.stamp(10_500, None), Some(LogTime(108_100)));
+        // What is still on its way from before says nothing any more.
+        remembers.heard(1, LogTime(110_400), 10_600);
+        assert_eq!(remembers.stamp(10_600, None), Some(LogTime(108_200)));
+    }
+
+    #[test]
+    fn a_clock_that_runs_fast_gains_nothing_on_what_the_leader_tells() {
+        let mut fast = anchored(0, 0);
+        for second in 1..=100 {
+            // The leader slews back, this clock is 5 % fast, and entries come between what it is told.
+            fast.heard(1, LogTime(950 * second - 475), 1_050 * second - 525);
+            fast.told_by_leader(1, LogTime(950 * second), 1_050 * second - 10, 1_050 * second);
+        }
+        assert_eq!(fast.at_rate_one(105_000), Some(LogTime(95_000)));
+        // An entry that came while the answer was under way is not undone by it.
+        fast.heard(1, LogTime(95_500), 105_400);
+        fast.told_by_leader(1, LogTime(95_300), 105_300, 105_500);
+        assert_eq!(fast.at_rate_one(105_500), Some(LogTime(95_595)));
+    }
+
+    #[test]
+    fn a_restored_anchor_is_the_least_that_it_can_be_and_of_its_term() {
+        let mut clock = ShardClock::default();
+        clock.restore(3, Anchor { time: LogTime(1_000), boot_ms: 500 }, 20_500);
+        assert_eq!(clock.at_rate_one(20_500), Some(LogTime(20_000)));
+        clock.open(Some(LogPosition { term: 3, index: 8 }));
+        assert_eq!(clock.stamp(20_600, None), Some(LogTime(20_100)));
+        // A leader after the one that it heard may have begun late.
+        clock.open(Some(LogPosition { term: 4, index: 9 }));
+        assert_eq!(clock.stamp(20_700, None), None);
+        assert_eq!(clock.begun(5), Begun { term: 3, index: 8, up_ms: 5 }, "when the process began");
+    }
+
+    #[test]
+    fn a_held_jump_goes_on_from_the_last_entry() {
+        let mut clock = ShardClock::default();
+        assert_eq!(clock.hold(LogTime(5_000), 100), ColdStart::Held);
+        assert_eq!(clock.stamp(1_100, Some(3_600_000)), Some(LogTime(6_050)));
     }
 
     #[test]
@@ -242,7 +358,10 @@ mod tests {
         assert_eq!(clock.cold_start(LogTime(day), 8 * day, 5), ColdStart::Jumped { by_ms: 7 * day });
         assert_eq!(clock.stamp(5, None), Some(LogTime(8 * day)));
         let mut clock = ShardClock::default();
-        assert_eq!(clock.cold_start(LogTime(day), 8 * day + 1, 5), ColdStart::Held { asked_ms: 7 * day + 1 });
+        assert_eq!(
+            clock.cold_start(LogTime(day), 8 * day + 1, 5),
+            ColdStart::TooLong { asked_ms: 7 * day + 1 }
+        );
         assert_eq!(clock.stamp(5, None), Some(LogTime(day)));
     }
 

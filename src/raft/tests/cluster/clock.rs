@@ -1,13 +1,15 @@
 //! A node's clocks, which a test sets wrong.
 
-use hapax_raft::env::{Clock, Entropy, Env};
+use hapax_raft::env::{BootId, Clock, Entropy, Env};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// The machine's clocks, changed: the wall clock is off or stands still, the boot clock drifts.
 pub(crate) struct TestClock {
     real: Env,
-    born_boot_ms: u64,
+    /// What the machine's boot clock shows where this one shows nothing.
+    booted_ms: AtomicU64,
+    boots: AtomicU64,
     wall_offset_ms: AtomicI64,
     /// Where the wall clock stands still; 0 when it runs.
     wall_frozen_ms: AtomicU64,
@@ -17,14 +19,21 @@ pub(crate) struct TestClock {
 impl TestClock {
     pub(crate) fn new(drift_permille: i64) -> Arc<Self> {
         let real = Env::real();
-        let born_boot_ms = real.clock.boot_ms();
+        let booted_ms = AtomicU64::new(real.clock.boot_ms());
         Arc::new(Self {
             real,
-            born_boot_ms,
+            booted_ms,
+            boots: AtomicU64::new(0),
             wall_offset_ms: AtomicI64::new(0),
             wall_frozen_ms: AtomicU64::new(0),
             drift_permille,
         })
+    }
+
+    /// The machine is switched off and on again.
+    pub(crate) fn reboot(&self) {
+        self.booted_ms.store(self.real.clock.boot_ms(), Ordering::Relaxed);
+        self.boots.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Sets the wall clock off by so much.
@@ -53,7 +62,11 @@ impl Clock for TestClock {
     }
 
     fn boot_ms(&self) -> u64 {
-        let elapsed = self.real.clock.boot_ms() - self.born_boot_ms;
-        self.born_boot_ms + elapsed * u64::try_from(1000 + self.drift_permille).unwrap() / 1000
+        let elapsed = self.real.clock.boot_ms() - self.booted_ms.load(Ordering::Relaxed);
+        elapsed * u64::try_from(1000 + self.drift_permille).unwrap() / 1000
+    }
+
+    fn boot_id(&self) -> Option<BootId> {
+        Some(u128::from(self.boots.load(Ordering::Relaxed)).to_le_bytes())
     }
 }

@@ -188,6 +188,15 @@ impl Cluster {
         }
     }
 
+    /// Loses, or no longer, what a node answers to those that send it a snapshot, and that its connections end.
+    pub(crate) fn lose_snapshot_answers(&self, i: usize, lost: bool) {
+        for ((_, to), wire) in &self.wires {
+            if *to == i {
+                wire.lose_snapshot_answers(lost);
+            }
+        }
+    }
+
     pub(crate) async fn wait_ready(&self) {
         self.wait("every node is ready and every shard led", |cluster| {
             cluster.nodes.iter().flatten().all(|node| node.node.readiness() == Readiness::Ready)

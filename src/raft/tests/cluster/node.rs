@@ -7,7 +7,7 @@ use hapax_raft::env::net::TcpListener;
 use hapax_raft::formation;
 use hapax_raft::ids::NodeId;
 use hapax_raft::layout::Layout;
-use hapax_raft::node::Node;
+use hapax_raft::node::{Node, Stored};
 use hapax_raft::observe::{Anomaly, Observer};
 use hapax_raft::peer::acceptor::PeerAcceptor;
 use hapax_store::disk::{Disk, RealDisk, SimDisk};
@@ -27,12 +27,18 @@ pub(crate) const CLUSTER: ClusterId = ClusterId([7; 16]);
 #[derive(Default)]
 pub(crate) struct Counting {
     pub(crate) entries: AtomicU64,
+    pub(crate) commands: AtomicU64,
     pub(crate) anomalies: Mutex<Vec<(u32, Anomaly)>>,
 }
 
 impl Counting {
     pub(crate) fn entries(&self) -> u64 {
         self.entries.load(Ordering::Relaxed)
+    }
+
+    /// The commands in all entries.
+    pub(crate) fn commands(&self) -> u64 {
+        self.commands.load(Ordering::Relaxed)
     }
 
     pub(crate) fn has(&self, what: Anomaly) -> bool {
@@ -42,8 +48,9 @@ impl Counting {
 
 impl Observer for Counting {
     fn answered(&self, _: u32, _: &'static str, _: &Answer, _: u64) {}
-    fn proposed(&self, _: u32, _: usize) {
+    fn proposed(&self, _: u32, commands: usize) {
         self.entries.fetch_add(1, Ordering::Relaxed);
+        self.commands.fetch_add(commands as u64, Ordering::Relaxed);
     }
     fn event(&self, _: u32, _: &Event, _: bool) {}
     fn anomaly(&self, shard: u32, what: Anomaly) {
@@ -120,6 +127,7 @@ impl TestNode {
     pub(crate) fn cut_power(mut self, home: &mut Home, seed: u64) {
         let Storage::Simulated(disk, engine) = &mut home.storage else { panic!("only a simulated disk") };
         disk.crash(seed);
+        home.clock.reboot();
         *engine = engine.crash(usize::try_from(seed).unwrap() % (engine.unsynced() + 1));
         self.runtime.take().unwrap().shutdown_background();
         self.records.close();
@@ -186,7 +194,8 @@ async fn open(
     let place = move |nodes: &[(NodeId, String)]| place(nodes, shards);
     let form = formation::form(&acceptor, &config, &*disk, &dir, &log, &place, &|_| ());
     let layout = tokio::time::timeout(Duration::from_secs(30), form).await.unwrap().unwrap();
-    let node = Node::start(config, env, layout, log.clone(), records.clone(), acceptor, observer).unwrap();
+    let stored = Stored { log: log.clone(), records: records.clone(), disk, dir: &dir };
+    let node = Node::start(config, env, layout, stored, acceptor, observer).unwrap();
     (node, log, records, threads)
 }
 

@@ -1,6 +1,6 @@
 //! Claims, completes and replays through a whole cluster.
 
-use crate::asks::{ask_all, ask_node, claim, complete, get, refusal_of, token_of};
+use crate::asks::{Connection, answer, ask_all, ask_node, claim, complete, get, refusal_of, token_of};
 use crate::harness::{Cluster, Setup};
 use hapax_core::request::{ClaimAsk, GetAsk, ListAsk};
 use hapax_core::{Ask, Basis, Reply, StateKind, Tenant};
@@ -161,4 +161,26 @@ async fn a_stale_read_is_labelled_so_and_never_says_that_something_was_not_seen(
     }
     let told = ask_node(cluster.node(leader), stale("done"), 2_000).await;
     assert_eq!(told.witness.expect("it was read").basis, Basis::Read, "the leader's answer is not stale");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_that_come_while_one_is_in_flight_cost_no_entry() {
+    let cluster = Cluster::form_with(Setup { shards: 1, ..Setup::of(3) }).await;
+    let leader = cluster.leader_of(0).unwrap();
+    let before = cluster.homes[leader].observer.commands();
+    let connections: Vec<_> = (0..300).map(|_| Connection::new()).collect();
+    let calls = connections.iter().zip(1..).map(|(connection, n)| {
+        connection.send(cluster.node(leader), vec![claim("hot", n, 0)], 10_000).remove(0).1
+    });
+    let calls: Vec<_> = calls.collect();
+    let mut granted = 0;
+    for call in calls {
+        match answer(call).await.reply {
+            Reply::Granted(_) => granted += 1,
+            Reply::InFlight(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(granted, 1);
+    assert_eq!(cluster.homes[leader].observer.commands() - before, 1, "only the grant was proposed");
 }

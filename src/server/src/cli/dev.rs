@@ -31,9 +31,9 @@ pub(super) struct DevArgs {
     /// The port that the others are counted from
     #[arg(long, value_name = "PORT", default_value_t = 7400, value_parser = clap::value_parser!(u16).range(1..=65_500))]
     base_port: u16,
-    /// How many shards the keys are spread over
-    #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    shards: u32,
+    /// How many shards the keys are spread over; as many as nodes where absent
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    shards: Option<u32>,
     /// The record store's engine: fjall or sled
     #[arg(long, value_name = "ENGINE", default_value = "fjall", value_parser = engine)]
     engine: Engine,
@@ -49,7 +49,7 @@ impl DevArgs {
             nodes: self.nodes,
             dir: std::path::absolute(&self.dir)?,
             base_port: self.base_port,
-            shards: self.shards,
+            shards: self.shards.unwrap_or_else(|| u32::from(self.nodes)),
             engine: self.engine,
         };
         let say = move |text: &str| {

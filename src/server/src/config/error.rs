@@ -13,9 +13,10 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// A broken rule of `field`.
+    /// A broken rule of `field`; one without a name is shown as TOML writes it.
     pub(super) fn new(field: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { field: field.into(), why: why.into() }
+        let field = field.into();
+        Self { field: if field.is_empty() { "\"\"".to_owned() } else { field }, why: why.into() }
     }
 }
 

@@ -75,6 +75,7 @@ pub fn load_text(text: &str, layers: &Layers) -> Result<Config, ConfigError> {
         })?;
         set(&mut table, &flag.path, typed(kind, &flag.value, &flag.name, &flag.path)?)?;
     }
+    fill_shards(&mut table);
     let mut config: Config = table.try_into().map_err(|error: toml::de::Error| field_error(&error))?;
     config.fill();
     let errors = config.check();
@@ -92,6 +93,17 @@ impl Config {
     #[must_use]
     pub fn variables() -> Vec<String> {
         leaves(&template()).iter().map(|(path, _)| variable_of(path)).collect()
+    }
+}
+
+/// Where the number of shards is not given there are as many as nodes: each leads one, and what arrives together is
+/// spread over no more log entries than that takes. Measured: docs/performance.md.
+fn fill_shards(table: &mut Table) {
+    let Some(Value::Table(cluster)) = table.get_mut("cluster") else { return };
+    if let Some(Value::Array(nodes)) = cluster.get("nodes")
+        && let Ok(nodes) = i64::try_from(nodes.len())
+    {
+        cluster.entry("shards").or_insert(Value::Integer(nodes.max(1)));
     }
 }
 

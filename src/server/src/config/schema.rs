@@ -66,18 +66,14 @@ pub struct ClusterSection {
     /// 32 hex digits, drawn once for the cluster (`openssl rand -hex 16`): nodes and clients of
     /// another cluster are turned away by it.
     pub id: String,
-    /// How many shards the keys are spread over, 1–1024; fixed when the cluster is made.
-    #[serde(default = "default_shards")]
+    /// How many shards the keys are spread over, 1–1024; fixed when the cluster is made. As many as nodes where
+    /// absent.
     pub shards: u32,
     /// Replicas of each shard: odd and at most the number of nodes. 3 where absent, 1 with one node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication: Option<u8>,
     /// All nodes, this one included: 1, 3, 5 or 7.
     pub nodes: Vec<PeerSection>,
-}
-
-fn default_shards() -> u32 {
-    16
 }
 
 /// One node as the others and the clients reach it.

@@ -61,7 +61,7 @@ fn fields(loaded: Result<Config, ConfigError>) -> Vec<String> {
 fn a_small_file_is_filled_with_defaults() {
     let config = load_text(FILE, &[], vec![]).unwrap();
     assert_eq!(config.replication(), 3);
-    assert_eq!(config.cluster.shards, 16);
+    assert_eq!(config.cluster.shards, 3, "as many as nodes");
     assert_eq!(config.storage.engine, Engine::Fjall);
     assert_eq!(config.node.client_listen, "127.0.0.1:7401");
     assert_eq!(config.cluster_id()[..2], [0x00, 0x11]);
@@ -119,6 +119,8 @@ fn unknown_fields_are_named() {
     assert!(found[0].starts_with("policies.rules") && found[0].ends_with("on_laps"), "{found:?}");
     assert_eq!(faults("node.colour", "1"), ["node.colour"]);
     assert_eq!(faults("node", "1"), ["node"]);
+    assert_eq!(fields(load_text(&format!("\"\" = 1\n{FILE}"), &[], vec![])), ["\"\""]);
+    assert_eq!(faults("", "1"), ["\"\""]);
 }
 
 #[test]

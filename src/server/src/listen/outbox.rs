@@ -102,6 +102,8 @@ impl Outbox {
                 return next;
             }
             self.changed.notified().await;
+            // Whoever answers now as well shares the write.
+            tokio::task::yield_now().await;
         }
     }
 

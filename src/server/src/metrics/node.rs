@@ -40,7 +40,7 @@ pub fn of_disk(families: &mut Families, free_bytes: u64, reserve_bytes: u64) {
 /// One figure of every replica.
 type Figure = (&'static str, &'static str, fn(&GroupStats) -> f64);
 
-const SHARD_FIGURES: [Figure; 13] = [
+const SHARD_FIGURES: [Figure; 14] = [
     ("hapax_shard_leader", "1 where this node's replica leads", |it| {
         bool_of(it.status.role == ShardRole::Leader)
     }),
@@ -64,6 +64,9 @@ const SHARD_FIGURES: [Figure; 13] = [
         float(it.records.pending_bytes as u64)
     }),
     ("hapax_records_cache_bytes", "Bytes of the cache of records", |it| float(it.records.cache_bytes as u64)),
+    ("hapax_records_filter_bytes", "Bytes of the filter of what the engine may hold", |it| {
+        float(it.records.filter_bytes as u64)
+    }),
 ];
 
 fn of_shards(families: &mut Families, groups: &[GroupStats]) {

@@ -16,7 +16,7 @@ use hapax_raft::env::net::TcpListener;
 use hapax_raft::formation::{self, FormationError, Progress};
 use hapax_raft::ids::NodeId;
 use hapax_raft::layout::Layout;
-use hapax_raft::node::Node;
+use hapax_raft::node::{Node, Stored};
 use hapax_raft::observe::{Anomaly, Observer};
 use hapax_raft::peer::acceptor::PeerAcceptor;
 use hapax_store::disk::Disk;
@@ -161,8 +161,13 @@ async fn join(
         return checked.map(|_| None);
     };
     let observer: Arc<dyn Observer> = Arc::<Metrics>::clone(metrics);
-    let (log, records) = (storage.log.clone(), storage.records.clone());
-    Ok(Some(Node::start(told, world.env.clone(), layout, log, records, acceptor, observer)?))
+    let stored = Stored {
+        log: storage.log.clone(),
+        records: storage.records.clone(),
+        disk: Arc::clone(&world.disk),
+        dir: storage.dir.path(),
+    };
+    Ok(Some(Node::start(told, world.env.clone(), layout, stored, acceptor, observer)?))
 }
 
 async fn form(

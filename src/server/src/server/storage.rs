@@ -7,7 +7,7 @@ use hapax_raft::env::Env;
 use hapax_raft::ids::NodeId;
 use hapax_store::identity::{DataDir, Expected};
 use hapax_store::log::{Log, LogConfig};
-use hapax_store::records::{EngineKind, RecordConfig, RecordStore, RecordWriter};
+use hapax_store::records::{EngineKind, OnFatal, RecordConfig, RecordStore, RecordWriter};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +81,10 @@ fn open_records(config: &Config, world: &World) -> anyhow::Result<(RecordStore, 
     let open = || {
         // The log refuses first; what it took by then still finds room here.
         let reserve_bytes = config.storage.reserve_bytes / 2;
-        let config = RecordConfig { kind: kind.clone(), reserve_bytes, ..world.tuning.records.clone() };
+        let fatal = Arc::clone(&world.fatal);
+        let fatal = OnFatal::new(move |error| fatal(&format!("the record store failed: {error}")));
+        let kind = kind.clone();
+        let config = RecordConfig { kind, reserve_bytes, fatal, ..world.tuning.records.clone() };
         RecordStore::open(Arc::clone(disk), &dir, config)
     };
     match open() {

@@ -2,14 +2,15 @@
 //! last came up for eviction stays for another round.
 
 use super::overlay::footprint;
+use crate::address_map::AddressMap;
 use hapax_core::{Address, Record};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The cache.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    entries: HashMap<Address, Entry>,
+    entries: AddressMap<Entry>,
     /// Every address in `entries` once, and those removed since: they are skipped when they come up.
     queue: VecDeque<(Address, u64)>,
     bytes: usize,
@@ -28,7 +29,7 @@ struct Entry {
 
 impl Cache {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { entries: HashMap::new(), queue: VecDeque::new(), bytes: 0, bytes_max, next_id: 0 }
+        Self { entries: AddressMap::default(), queue: VecDeque::new(), bytes: 0, bytes_max, next_id: 0 }
     }
 
     pub(crate) fn get(&mut self, address: &Address) -> Option<Arc<Record>> {

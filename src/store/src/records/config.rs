@@ -1,6 +1,43 @@
 //! The bounds and the pace of the record store.
 
 use super::engine::{EngineConfig, EngineKind};
+use super::error::StoreError;
+use std::fmt;
+use std::sync::Arc;
+
+/// What to do when the store has failed outside of its writer, as when a snapshot is being installed: nobody knows
+/// what is on the disk then, and the process must end.
+#[derive(Clone)]
+pub struct OnFatal(Arc<dyn Fn(&StoreError) + Send + Sync>);
+
+impl OnFatal {
+    /// From what to do.
+    #[must_use]
+    pub fn new(hook: impl Fn(&StoreError) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hook))
+    }
+
+    /// Tells of an error, if it is one.
+    pub(super) fn check<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &result {
+            tracing::error!(%error, "the record store has failed");
+            (self.0)(error);
+        }
+        result
+    }
+}
+
+impl Default for OnFatal {
+    fn default() -> Self {
+        Self::new(|_| {})
+    }
+}
+
+impl fmt::Debug for OnFatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnFatal")
+    }
+}
 
 /// How records are kept. Sizes are of memory, by estimate.
 #[derive(Clone, Debug)]
@@ -13,6 +50,11 @@ pub struct RecordConfig {
     pub pending_bytes_max: usize,
     /// One shard's cache, bytes.
     pub cache_bytes_max: usize,
+    /// One shard's filter of what the engine may hold, about 1.5 bytes a record, bytes. Beyond it more and more
+    /// look-ups of what is absent go to the engine.
+    pub filter_bytes_max: usize,
+    /// Records that the filter learns of in one step after a start.
+    pub learn_rows: usize,
     /// A shard's changes are written once they take this much, bytes…
     pub batch_bytes: usize,
     /// …or once the oldest of them is this old, ms. What changes twice in between is written once.
@@ -31,6 +73,8 @@ pub struct RecordConfig {
     pub sweep_ms: u64,
     /// Rows that one step of the sweep looks at.
     pub sweep_rows: usize,
+    /// What to do when the disk fails outside of the writer. Default: nothing.
+    pub fatal: OnFatal,
 }
 
 impl Default for RecordConfig {
@@ -40,6 +84,8 @@ impl Default for RecordConfig {
             engine: EngineConfig::default(),
             pending_bytes_max: 32 << 20,
             cache_bytes_max: 8 << 20,
+            filter_bytes_max: 16 << 20,
+            learn_rows: 4_096,
             batch_bytes: 4 << 20,
             batch_ms: 500,
             idle_ms: 10_000,
@@ -48,6 +94,7 @@ impl Default for RecordConfig {
             reserve_bytes: 0,
             sweep_ms: 200,
             sweep_rows: 500,
+            fatal: OnFatal::default(),
         }
     }
 }

@@ -19,6 +19,7 @@
 //! | [`engine`] | the seam to fjall, sled and memory |
 //! | `store`, `shard`, `writer` | the node's store, one shard of it, and what moves it to disk |
 //! | `overlay`, `cache`, `scan` | what is pending, what was used lately, and pages over both and the engine |
+//! | `presence` | what the engine surely does not hold |
 //! | `marks`, `ledger`, `doubt` | what is known to be durable, that no batch is missing, what is in doubt |
 //! | `attempts` | a store that takes the process with it when it is opened |
 //! | `reclaim` | what may be dropped or shrunk |
@@ -34,6 +35,7 @@ mod keys;
 mod ledger;
 mod marks;
 mod overlay;
+mod presence;
 mod reclaim;
 mod scan;
 mod shard;
@@ -42,7 +44,7 @@ pub mod snapshot;
 mod store;
 mod writer;
 
-pub use config::RecordConfig;
+pub use config::{OnFatal, RecordConfig};
 pub use engine::{EngineConfig, EngineKind, MemoryEngine, is_guarded};
 pub use error::StoreError;
 pub use ledger::Counts;

@@ -11,13 +11,15 @@
 
 use super::cache::Cache;
 use super::scan::{ByteRange, PendingRows, merge_newest};
+use crate::address_map::AddressMap;
 use hapax_core::seeded::{self, Bug};
 use hapax_core::{Address, Record};
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 /// Changed records by address; `None` is a removal.
-pub(crate) type Changed = BTreeMap<Address, Option<Arc<Record>>>;
+pub(crate) type Changed = AddressMap<Option<Arc<Record>>>;
 
 /// An overlay.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ pub(crate) struct Ticket(u64);
 impl Overlay {
     pub(crate) fn new(cache_bytes_max: usize) -> Self {
         Self {
-            changed: Changed::new(),
+            changed: Changed::default(),
             changed_bytes: 0,
             writing: None,
             writing_bytes: 0,
@@ -89,22 +91,29 @@ impl Overlay {
         address: Address,
         record: Option<Arc<Record>>,
     ) -> Option<Option<Arc<Record>>> {
-        let known = match self.get(&address) {
-            Found::Known(record) => Some(record),
-            Found::Unknown(_) => None,
-        };
         self.changed_bytes += footprint(&address, record.as_deref());
-        if let Some(old) = self.changed.get(&address) {
-            self.changed_bytes = self.changed_bytes.saturating_sub(footprint(&address, old.as_deref()));
+        match self.changed.entry(address) {
+            Entry::Occupied(mut entry) => {
+                let old = entry.insert(record);
+                let freed = footprint(entry.key(), old.as_deref());
+                self.changed_bytes = self.changed_bytes.saturating_sub(freed);
+                Some(old)
+            }
+            Entry::Vacant(entry) => {
+                let writing = self.writing.as_ref().and_then(|job| job.get(entry.key()).cloned());
+                let known = writing.or_else(|| self.cache.get(entry.key()).map(Some));
+                entry.insert(record);
+                known
+            }
         }
-        self.changed.insert(address, record);
-        known
     }
 
     /// Takes all changes as a job for the writer. There must be no job already.
     pub(crate) fn take(&mut self) -> Arc<Changed> {
         debug_assert!(self.writing.is_none(), "one job at a time");
-        let job = Arc::new(std::mem::take(&mut self.changed));
+        // The next job is likely to be as large.
+        let next = Changed::with_capacity_and_hasher(self.changed.len(), self.changed.hasher().clone());
+        let job = Arc::new(std::mem::replace(&mut self.changed, next));
         self.writing_bytes = std::mem::take(&mut self.changed_bytes);
         self.writing = Some(Arc::clone(&job));
         job
@@ -150,13 +159,26 @@ impl Overlay {
         self.cache.bytes()
     }
 
+    /// The addresses of everything that the engine may not have yet.
+    pub(crate) fn pending_addresses(&self) -> impl Iterator<Item = &Address> {
+        self.changed.keys().chain(self.writing.iter().flat_map(|job| job.keys()))
+    }
+
     /// Up to `rows_max` pending rows of a range in order, newest first per address, and whether there are more.
+    /// Goes through everything that is pending: what is pending is bounded, and asked for its order only by pages.
     pub(crate) fn range(&self, range: ByteRange<'_>, rows_max: usize) -> PendingRows {
-        let mut merged = merge_newest(
-            self.changed.range::<[u8], _>(range),
-            self.writing.iter().flat_map(|job| job.range::<[u8], _>(range)),
-        );
-        let rows = merged.by_ref().take(rows_max).map(|(a, r)| (a.clone(), r.clone())).collect();
+        let sorted = |job: &Changed| {
+            let mut rows: Vec<_> = job
+                .iter()
+                .filter(|(address, _)| RangeBounds::<[u8]>::contains(&range, address.canonical()))
+                .map(|(address, record)| (address.clone(), record.clone()))
+                .collect();
+            rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+            rows.into_iter()
+        };
+        let writing = self.writing.iter().flat_map(|job| sorted(job));
+        let mut merged = merge_newest(sorted(&self.changed), writing);
+        let rows = merged.by_ref().take(rows_max).collect();
         (rows, merged.next().is_some())
     }
 }

@@ -48,6 +48,8 @@ struct Sweep {
 /// How long the writer waits when a shard is pinned by a reader, or there is nothing to do, ms.
 const PINNED_MS: u64 = 10;
 const IDLE_MS: u64 = 1_000;
+/// The pause behind a step in which a filter learned, ms.
+const LEARN_MS: u64 = 1;
 
 impl RecordWriter {
     pub(super) fn new(shared: Arc<Shared>, shards: OpenShards) -> Self {
@@ -144,6 +146,9 @@ impl RecordWriter {
             return Ok(None);
         }
         self.sweep_if_due(&shards, now_ms)?;
+        if !closing && self.learn(&shards) {
+            wait_ms = wait_ms.min(LEARN_MS);
+        }
         Ok(Some(Duration::from_millis(wait_ms.max(1))))
     }
 
@@ -211,6 +216,13 @@ impl RecordWriter {
             shard.set_durable(written);
         }
         Ok(())
+    }
+
+    /// Tells the filter of one shard a little of what its engine holds, and says whether any has more to learn.
+    fn learn(&self, shards: &[Arc<ShardRecords>]) -> bool {
+        let Some(shard) = shards.iter().find(|shard| shard.is_learning()) else { return false };
+        shard.learn(self.shared.config.learn_rows);
+        true
     }
 
     /// Lets an engine that does not reclaim by itself do a little of it, one shard after another.

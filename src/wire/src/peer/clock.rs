@@ -30,7 +30,22 @@ body!(ClockReply, CLOCK_REPLY);
 pub struct ShardTime {
     /// The shard.
     pub shard: u32,
-    /// Its log time now; absent when the replica has received no entry since its process started.
+    /// Its log time now; absent when the replica has received no entry when it was made, in this life of its
+    /// process or an earlier one since its machine was started.
     pub time: Option<LogTime>,
+    /// When its process was started.
+    pub begun: Begun,
 }
-fields!(ShardTime { shard, time });
+fields!(ShardTime { shard, time, begun });
+
+/// When the process of a replica was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// The term of the last stamped entry that the replica's log held then; 0 where it held none.
+    pub term: u64,
+    /// The index of that entry; 0 where it held none.
+    pub index: u64,
+    /// For how long the process has been running, ms of its machine's boot clock.
+    pub up_ms: u64,
+}
+fields!(Begun { term, index, up_ms });

@@ -28,7 +28,7 @@ pub use append::{Append, AppendOutcome, AppendReply};
 pub use ballot::{Ballot, Position};
 pub use beats::{Beat, BeatReplies, BeatReply, Beats};
 pub use body::{Body, PeerBody, PeerFrame, put};
-pub use clock::{Clock, ClockReply, ShardTime};
+pub use clock::{Begun, Clock, ClockReply, ShardTime};
 pub use digests::{DigestPoint, Digests, DigestsAsk, DigestsOf, ShardDigests};
 pub use entry::Entry;
 pub use forward::{Forward, ForwardCancel, ForwardReplies, Forwarded, ForwardedAnswer};

@@ -21,7 +21,7 @@ use hapax_wire::client::{
     ShardTable, Status, StatusAsk, Table, TableAsk, ToClient, ToServer, Welcome,
 };
 use hapax_wire::peer::{
-    Append, AppendOutcome, AppendReply, Ballot, Beat, BeatReplies, BeatReply, Beats, Channel, Clock,
+    Append, AppendOutcome, AppendReply, Ballot, Beat, BeatReplies, BeatReply, Beats, Begun, Channel, Clock,
     ClockReply, DigestPoint, Digests, DigestsAsk, DigestsOf, Entry, Forward, ForwardCancel, ForwardReplies,
     Forwarded, ForwardedAnswer, PeerBody, PeerFrame, PeerHello, PeerStatus, PeerStatusAsk, PeerWelcome,
     Position, Refused, Roster, RosterAsk, RosterNode, RosterReply, RosterShard, ShardDigests, ShardTime,
@@ -308,8 +308,8 @@ fn beat_replies() -> BeatReplies {
 
 fn clock_reply() -> ClockReply {
     let times = vec![
-        ShardTime { shard: 0, time: Some(LogTime(1_795_000_000_100)) },
-        ShardTime { shard: 3, time: None },
+        ShardTime { shard: 0, time: Some(LogTime(1_795_000_000_100)), begun: Begun::default() },
+        ShardTime { shard: 3, time: None, begun: Begun { term: 7, index: 41, up_ms: 86_400_000 } },
     ];
     ClockReply { wall_ms: 1_795_000_000_123, times }
 }

@@ -124,17 +124,3 @@ impl Record {
         }
     }
 }
-
-/// What get shows where nothing is.
-pub(super) fn absent() -> View {
-    View {
-        state: StateKind::Absent,
-        token: 0,
-        attempt: 0,
-        since_ms: None,
-        until_ms: None,
-        marked: false,
-        class: None,
-        detail: None,
-    }
-}

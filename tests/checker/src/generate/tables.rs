@@ -4,7 +4,7 @@
 use super::record::{Record, Stage, Why, remembered_ms};
 use crate::history::{
     Call, Claim, Class, Complete, Ended, Forget, ForgetMode, Granted, Mode, Outcome, Policy, Renew, Replayed,
-    Reply, Resolve, Row,
+    Reply, Resolve, Row, View,
 };
 
 /// The answer of a verb and the record that it leaves.
@@ -22,9 +22,8 @@ pub(super) fn apply(
     match call {
         Call::Claim(claim) => claim_in_mode(record, claim, policy, now_ms, token),
         Call::Get(get) => {
-            let view = record
-                .as_ref()
-                .map_or_else(super::record::absent, |record| record.view(get.fingerprint, everyone_reads));
+            let view =
+                record.as_ref().map_or(View::ABSENT, |record| record.view(get.fingerprint, everyone_reads));
             (Reply::State(Box::new(view)), record)
         }
         Call::List(_) => (Reply::Page { rows: Vec::<Row>::new(), next: None }, record),

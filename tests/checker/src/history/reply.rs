@@ -288,6 +288,20 @@ pub struct View {
     pub detail: Option<Box<Detail>>,
 }
 
+impl View {
+    /// What a get or a listing shows where nothing is.
+    pub const ABSENT: Self = Self {
+        state: StateKind::Absent,
+        token: 0,
+        attempt: 0,
+        since_ms: None,
+        until_ms: None,
+        marked: false,
+        class: None,
+        detail: None,
+    };
+}
+
 /// The part of a record that only the right caller sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

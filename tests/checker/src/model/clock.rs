@@ -13,6 +13,8 @@ pub(crate) trait Clock {
     fn left(&self, deadline: Instant, now: Instant, left_ms: u64, exact: bool) -> Option<Instant>;
     /// Whether the log time may, and may not, have reached `log_ms` by then.
     fn reached(&self, now: Instant, log_ms: u64) -> (bool, bool);
+    /// When what a row of a listing shows was so: at the log time of its label, which may lag behind.
+    fn shown_by_a_row(&self, now: Instant) -> Instant;
 }
 
 /// Log time itself, in ms.
@@ -39,6 +41,10 @@ impl Clock for LogClock {
 
     fn reached(&self, now: Instant, log_ms: u64) -> (bool, bool) {
         (now.hi >= log_ms, now.lo < log_ms)
+    }
+
+    fn shown_by_a_row(&self, now: Instant) -> Instant {
+        now
     }
 }
 
@@ -95,5 +101,9 @@ impl Clock for RealClock<'_> {
 
     fn reached(&self, _: Instant, _: u64) -> (bool, bool) {
         (true, true)
+    }
+
+    fn shown_by_a_row(&self, now: Instant) -> Instant {
+        Instant { lo: 0, ..now }
     }
 }

@@ -74,11 +74,19 @@ impl<'h, C: Clock> Model<'h, C> {
     ) {
         let mut settled = std::mem::take(&mut self.settled);
         settled.clear();
-        self.settle(*cell, now, &mut settled);
+        let before = out.len();
+        let is_row = matches!(event.ask, Ask::Row(_));
+        let shown = if is_row { self.clock.shown_by_a_row(now) } else { now };
+        self.settle(*cell, shown, &mut settled);
         for (cell, now) in settled.drain(..) {
             self.answer(&cell, event, now, out);
         }
         self.settled = settled;
+        if is_row {
+            for (_, at) in &mut out[before..] {
+                *at = Instant { lo: at.lo.max(now.lo), hi: now.hi, ..*at };
+            }
+        }
     }
 
     fn answer(&self, cell: &Cell<'h>, event: &Event<'h>, now: Instant, out: &mut Vec<After<'h>>) {

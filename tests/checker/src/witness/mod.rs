@@ -3,14 +3,23 @@
 //! Every reply says where in which log it was given. Each address is replayed alone: its operations in
 //! the order of (index, position), reads after everything that was applied up to their index, each at
 //! its log time, through the model. An operation whose effect nobody was told of may have taken effect
-//! anywhere after what had been answered before it was sent, or never: all states that this allows are
-//! kept, and thinned out by the replies that follow.
+//! anywhere after what had been answered before it was sent, or never.
+//!
+//! One way through all replies is enough, so the search goes for one: as far as it can with as few of
+//! those operations as it can, and it lets another one take effect only where the replies leave no
+//! other way. What it rejects it has tried in every way; states that it has met before, and operations
+//! that nobody can tell apart ([`alike`]), it tries once. A search that grows over its bound is
+//! "unknown", which fails the run.
 //!
 //! That the order itself agrees with real time is checked by the scanner of log order; that replicas
 //! agree on their logs, by [`logs`].
 
+mod alike;
 pub(crate) mod bounds;
+#[cfg(test)]
+pub(crate) mod exhaustive;
 pub(crate) mod logs;
+mod search;
 
 use crate::history::{Basis, Operation};
 use crate::index::{Group, Index, Touch};
@@ -18,31 +27,40 @@ use crate::model::{Ask, Cell, Event, Instant, LogClock, Model};
 use crate::report::Report;
 use crate::violation::{Tier, Violation, brief};
 use bounds::Bounds;
-use std::collections::HashSet;
+use search::{End, Search};
 
-/// More states than this of one address at one moment are not looked at.
-const STATES_MAX: usize = 100_000;
+/// More states than this of one address are not looked at, besides one for each of its replies.
+const STATES_MAX: usize = 400_000;
 
 /// One state that an address may be in: which unanswered operations have taken effect, and when the
 /// last thing happened.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Possible<'h> {
     cell: Cell<'h>,
     used: u128,
     at: u64,
 }
 
-/// An operation without an answer, and after which log index it must lie.
+/// An operation without an answer, after which log index it must lie, and what it cannot be told from.
 struct Loose<'h> {
     operation: &'h Operation,
     after_index: u64,
+    /// The number of the first operation that is [`alike`]; its own where there is none before it.
+    kind: usize,
+}
+
+/// What lies before a reply: between which log indexes, and until which log time.
+#[derive(Clone, Copy)]
+struct Gap {
+    between: (u64, u64),
+    until: u64,
 }
 
 /// Replays all addresses.
 pub(crate) fn check(index: &Index<'_>, report: &mut Report) {
     let bounds = Bounds::new(index.history);
     for group in &index.groups {
-        Replay::new(index, group, &bounds).run(group, report);
+        Replay::new(index, group, &bounds).run(group, STATES_MAX, report);
     }
 }
 
@@ -63,34 +81,25 @@ impl<'a, 'h> Replay<'a, 'h> {
             let mutates = !matches!(operation.call.verb(), "get" | "list");
             (operation.is_indefinite() && mutates).then(|| {
                 let after_index = bounds.index_before(shard, operation.invoke_us);
-                Loose { operation, after_index }
+                Loose { operation, after_index, kind: 0 }
             })
         };
-        let loose = group.touches.iter().filter_map(loose).collect();
+        let mut loose: Vec<Loose<'h>> = group.touches.iter().filter_map(loose).collect();
+        alike::mark(&mut loose, group);
         let model = Model::new(LogClock, index.policy(group.address));
         Self { index, bounds, shard, model, loose, steps: Vec::new() }
     }
 
-    fn run(mut self, group: &Group<'h>, report: &mut Report) {
-        let answered = |touch: &&Touch<'h>| touch.operation.is_success() && touch.operation.witness.is_some();
-        let mut known: Vec<Touch<'h>> = group.touches.iter().filter(answered).copied().collect();
-        known.sort_by_key(|touch| place(touch.operation));
-        let mut states = vec![Possible { cell: Cell::ABSENT, used: 0, at: 0 }];
-        let mut before: Option<&Operation> = None;
-        for touch in &known {
-            let Some(witness) = touch.operation.witness else { continue };
-            if !self.loose.is_empty() {
-                let previous = before.and_then(|operation| operation.witness).map_or(0, |last| last.index);
-                if !self.let_loose(&mut states, (previous, witness.index), witness.log_time_ms) {
-                    return report.unknown(Tier::Witness, group.address.as_str(), STATES_MAX);
-                }
+    fn run(mut self, group: &Group<'h>, states_max: usize, report: &mut Report) {
+        let known = known(group);
+        let mut search = Search::new(states_max + known.len());
+        match search.run(&mut self, &known) {
+            End::Possible => (),
+            End::TooMany => report.unknown(Tier::Witness, group.address.as_str(), states_max),
+            End::Impossible { reply, state } => {
+                let before = reply.checked_sub(1).map(|last| known[last].0.operation);
+                report.add(impossible(group, known[reply].0.operation, before, &state));
             }
-            let next = self.apply(&states, touch);
-            if next.is_empty() {
-                return report.add(impossible(group, touch.operation, before, &states));
-            }
-            states = next;
-            before = Some(touch.operation);
         }
     }
 
@@ -106,62 +115,72 @@ impl<'a, 'h> Replay<'a, 'h> {
         }
     }
 
-    fn apply(&mut self, states: &[Possible<'h>], touch: &Touch<'h>) -> Vec<Possible<'h>> {
-        let Some(witness) = touch.operation.witness else { return Vec::new() };
+    /// Every state that may follow on one when an answered operation takes effect.
+    fn apply(&mut self, state: &Possible<'h>, touch: &Touch<'h>, next: &mut Vec<Possible<'h>>) {
+        let Some(witness) = touch.operation.witness else { return };
         let exact = witness.basis == Basis::Applied;
         let event = self.event(touch, exact, (0, u64::MAX));
         let (now, at) = (Instant::exactly(witness.log_time_ms), witness.log_time_ms);
-        let mut next = Vec::with_capacity(states.len());
-        for state in states {
-            self.steps.clear();
-            self.model.step(&state.cell, &event, now, &mut self.steps);
-            next.extend(self.steps.iter().map(|(cell, _)| Possible { cell: *cell, used: state.used, at }));
-        }
-        if next.len() > 1 {
-            let mut seen = HashSet::with_capacity(next.len());
-            next.retain(|state| seen.insert(*state));
-        }
-        next
+        self.steps.clear();
+        self.model.step(&state.cell, &event, now, &mut self.steps);
+        next.extend(self.steps.iter().map(|(cell, _)| Possible { cell: *cell, used: state.used, at }));
     }
 
-    /// Adds every state in which some of the operations without an answer have taken effect between
-    /// two log indexes, up to the log time of the second. False if there are too many.
-    fn let_loose(&mut self, states: &mut Vec<Possible<'h>>, between: (u64, u64), until: u64) -> bool {
-        let mut seen: HashSet<Possible<'h>> = states.iter().copied().collect();
-        let mut done = 0;
-        while done < states.len() {
-            let state = states[done];
-            done += 1;
-            for (number, loose) in self.loose.iter().enumerate() {
-                // Beyond 128 nothing is remembered: then one may take effect twice, which only
-                // makes the replay more lenient.
-                let bit = 1u128.checked_shl(u32::try_from(number).unwrap_or(u32::MAX)).unwrap_or(0);
-                let after = loose.after_index.max(between.0);
-                if state.used & bit != 0 || loose.after_index > between.1 {
-                    continue;
-                }
-                let lo = state.at.max(self.bounds.time_at(self.shard, after));
-                let hi = loose.operation.not_after_ms.unwrap_or(u64::MAX).min(until);
-                if lo > hi {
-                    continue;
-                }
-                let touch = Touch { operation: loose.operation, row: None };
-                let event = self.event(&touch, true, (after, between.1));
-                self.steps.clear();
-                self.model.step(&state.cell, &event, Instant::between(lo, hi), &mut self.steps);
-                for (cell, now) in &self.steps {
-                    let next = Possible { cell: *cell, used: state.used | bit, at: now.lo };
-                    if seen.insert(next) {
-                        states.push(next);
-                    }
-                }
+    /// Every state in which one more of the operations without an answer has taken effect in a gap; of
+    /// those that are alike, the first only, unless `each` is wanted.
+    fn let_loose(&mut self, state: &Possible<'h>, gap: Gap, each: bool, next: &mut Vec<Possible<'h>>) {
+        for number in 0..self.loose.len() {
+            let loose = &self.loose[number];
+            let after = loose.after_index.max(gap.between.0);
+            let used = state.used & bit(number) != 0;
+            if used || loose.after_index > gap.between.1 || !each && self.has_twin(state, number, after, gap)
+            {
+                continue;
             }
-            if states.len() > STATES_MAX {
-                return false;
+            let lo = state.at.max(self.bounds.time_at(self.shard, after));
+            let hi = loose.operation.not_after_ms.unwrap_or(u64::MAX).min(gap.until);
+            if lo > hi {
+                continue;
             }
+            let touch = Touch { operation: loose.operation, row: None };
+            let event = self.event(&touch, true, (after, gap.between.1));
+            self.steps.clear();
+            self.model.step(&state.cell, &event, Instant::between(lo, hi), &mut self.steps);
+            let used = state.used | bit(number);
+            next.extend(self.steps.iter().map(|(cell, now)| Possible { cell: *cell, used, at: now.lo }));
         }
-        true
     }
+
+    /// Whether one that is alike, has not taken effect either and may lie in the same place comes first:
+    /// from here on the two could be exchanged in every history.
+    fn has_twin(&self, state: &Possible<'h>, number: usize, after: u64, gap: Gap) -> bool {
+        let kind = self.loose[number].kind;
+        (kind..number).any(|other| {
+            let twin = &self.loose[other];
+            twin.kind == kind && state.used & bit(other) == 0 && twin.after_index.max(gap.between.0) == after
+        })
+    }
+}
+
+/// What remembers that an operation has taken effect. Beyond 128 nothing is remembered: then one may take
+/// effect twice, which only makes the replay more lenient.
+fn bit(number: usize) -> u128 {
+    1u128.checked_shl(u32::try_from(number).unwrap_or(u32::MAX)).unwrap_or(0)
+}
+
+/// The answered operations of an address in the order of the log, and what lies before each.
+fn known<'h>(group: &Group<'h>) -> Vec<(Touch<'h>, Gap)> {
+    let answered = |touch: &&Touch<'h>| touch.operation.is_success() && touch.operation.witness.is_some();
+    let mut known: Vec<Touch<'h>> = group.touches.iter().filter(answered).copied().collect();
+    known.sort_by_key(|touch| place(touch.operation));
+    let mut previous = 0;
+    let with_gap = |touch: Touch<'h>| {
+        let witness = touch.operation.witness?;
+        let gap = Gap { between: (previous, witness.index), until: witness.log_time_ms };
+        previous = witness.index;
+        Some((touch, gap))
+    };
+    known.into_iter().filter_map(with_gap).collect()
 }
 
 /// Where an answer stands in its shard's log.
@@ -176,10 +195,10 @@ fn impossible(
     group: &Group<'_>,
     operation: &Operation,
     before: Option<&Operation>,
-    states: &[Possible<'_>],
+    state: &Possible<'_>,
 ) -> Violation {
     let last = before.map_or_else(|| "nothing".to_owned(), brief);
-    let found = states.first().map_or_else(String::new, |state| state.cell.describe());
+    let found = state.cell.describe();
     Violation {
         tier: Tier::Witness,
         rule: "replay",

@@ -187,7 +187,7 @@ pub(crate) const ALL: &[(&str, &str, Mistake)] = &[
         let at = site.pick(|it| {
             it.phase == Phase::Final && state(it).is_some_and(|view| view.state == StateKind::Completed)
         })?;
-        site.at(at).reply = Reply::State(Box::new(nothing()));
+        site.at(at).reply = Reply::State(Box::new(View::ABSENT));
         Some(())
     }),
     ("a read that goes back", "w", |site| {
@@ -277,19 +277,6 @@ fn only_offer(site: &Site<'_>, at: usize) -> Option<()> {
         _ => false,
     };
     (site.history.operations.iter().filter(offers).count() == 1).then_some(())
-}
-
-fn nothing() -> View {
-    View {
-        state: StateKind::Absent,
-        token: 0,
-        attempt: 0,
-        since_ms: None,
-        until_ms: None,
-        marked: false,
-        class: None,
-        detail: None,
-    }
 }
 
 enum Wrong {

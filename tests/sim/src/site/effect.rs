@@ -94,15 +94,8 @@ impl Site<'_> {
             return;
         }
         let concerned = |i: usize| match active.fault {
-            Fault::PowerAtOp(on, _)
-            | Fault::WriteError(on, _)
-            | Fault::SyncError(on, _)
-            | Fault::SlowDisk(on, _)
-            | Fault::DiskFull(on)
-            | Fault::ClockStep(on, _)
-            | Fault::ClockFrozen(on) => on == i,
             Fault::Restart(_) => active.life.is_some_and(|(on, _)| on == i),
-            _ => true,
+            fault => fault.machine().is_none_or(|on| on == i),
         };
         let was_down = |i: usize| {
             let outage = self.outages.iter().rev().find(|outage| outage.node == i);

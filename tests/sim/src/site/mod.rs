@@ -81,8 +81,6 @@ pub struct Site<'a> {
     next: usize,
     waiting: Vec<usize>,
     outages: Vec<Outage>,
-    /// How far ahead of the right time any wall clock was ever set, ms.
-    ahead_ms: u64,
     /// Messages that only the loss of links can have swallowed, and what was counted when last looked.
     lost_by_chance: u64,
     seen: trace::Ways,
@@ -140,7 +138,6 @@ impl<'a> Site<'a> {
             next: 0,
             waiting: Vec::new(),
             outages: Vec::new(),
-            ahead_ms: 0,
             lost_by_chance: 0,
             seen: trace::Ways::default(),
             plan: Rc::clone(plan),
@@ -180,10 +177,9 @@ impl<'a> Site<'a> {
             if self.down_until_ms[i].is_some() {
                 continue;
             }
-            let Some(mut end) = self.machines[i].end() else { continue };
-            if self.machines[i].disk.is_off() {
-                end = End::Fatal("the power went".to_owned());
-            }
+            // Power goes with any call of the disk, also one whose failure ends no process.
+            let went = self.machines[i].disk.is_off().then(|| End::Fatal("the power went".to_owned()));
+            let Some(end) = went.or_else(|| self.machines[i].end()) else { continue };
             trace::note(&format!("{now} {i} {end:?};"));
             match end {
                 End::Stopped => {

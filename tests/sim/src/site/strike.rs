@@ -1,7 +1,7 @@
 //! How a fault strikes, and how it is mended.
 //!
 //! Contract: a fault waits while nothing is there for it to strike, or another one is in its way. It
-//! stays for its time, and longer until it had an effect, but never beyond the heal.
+//! stays for its time, and longer until it had an effect: a little beyond all others if it must be.
 
 use super::{AGAIN_MS, Active, RESERVE_BYTES, Site};
 use crate::fault::Fault::{PowerAtOp, Restart, SyncError, WriteError};
@@ -36,7 +36,9 @@ impl Site<'_> {
             self.waiting.push(self.next);
             self.next += 1;
         }
-        if now >= self.plan.heal_at_ms || (self.waiting.is_empty()) || !now.is_multiple_of(20) {
+        let (from, to) = self.plan.rest_ms;
+        let rests = now >= self.plan.heal_at_ms || (from..to).contains(&now);
+        if rests || self.waiting.is_empty() || !now.is_multiple_of(20) {
             return;
         }
         for number in std::mem::take(&mut self.waiting) {
@@ -84,16 +86,8 @@ impl Site<'_> {
                     self.struck[number].skipped = Some("nothing was stored yet");
                 }
             }
-            Fault::PowerAtOp(i, _)
-            | Fault::WriteError(i, _)
-            | Fault::SyncError(i, _)
-            | Fault::SlowDisk(i, _)
-            | Fault::DiskFull(i)
-            | Fault::ClockStep(i, _)
-            | Fault::ClockFrozen(i) => {
-                if !self.is_up(i) {
-                    return false;
-                }
+            _ => {
+                let Some(i) = fault.machine().filter(|i| self.is_up(*i)) else { return false };
                 active.life = Some((i, self.machines[i].life()));
                 self.arm(i, fault);
             }
@@ -124,10 +118,7 @@ impl Site<'_> {
                 machine.disk.limit_capacity(Some(machine.disk.used() + room));
             }
             Fault::SlowDisk(_, latency) => machine.pace.set(Some(latency)),
-            Fault::ClockStep(_, ms) => {
-                machine.clock.step_wall(ms);
-                self.ahead_ms = self.ahead_ms.max(machine.clock.ahead_ms(self.sim.elapsed()));
-            }
+            Fault::ClockStep(_, ms) => machine.clock.step_wall(ms),
             Fault::ClockFrozen(_) => machine.clock.freeze_wall(true, self.sim.elapsed()),
             _ => {}
         }
@@ -199,21 +190,35 @@ impl Site<'_> {
         }
     }
 
-    /// Ends every fault and puts everything right that can be.
-    pub fn heal(&mut self) {
-        for active in std::mem::take(&mut self.active) {
-            self.end(&active);
-        }
+    /// Ends every fault that has shown an effect, and lets no more strike: what has not goes on without the
+    /// others, of which some may have kept it from having any. Says whether there is such a fault.
+    pub fn heal_proved(&mut self) -> bool {
         for number in std::mem::take(&mut self.waiting) {
             self.struck[number].skipped = Some("it found no moment to strike");
-        }
-        for machine in &self.machines {
-            machine.clock.right_wall();
-            machine.disk.disarm();
         }
         let now = self.now_ms();
         for until in &mut self.down_until_ms {
             *until = until.map(|until| until.min(now + AGAIN_MS));
+        }
+        self.end_due(now);
+        !self.active.is_empty()
+    }
+
+    /// Whether a fault is still there.
+    #[must_use]
+    pub fn is_struck(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// Ends every fault and puts everything right that can be.
+    pub fn heal(&mut self) {
+        self.heal_proved();
+        for active in std::mem::take(&mut self.active) {
+            self.end(&active);
+        }
+        for machine in &self.machines {
+            machine.clock.right_wall();
+            machine.disk.disarm();
         }
         self.join_wires();
         self.set_links();

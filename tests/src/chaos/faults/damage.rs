@@ -14,9 +14,12 @@ use std::time::Duration;
 const BLOCK_BYTES: u64 = 4096;
 /// How long a damaged record store may take to be noticed and made again.
 const NOTICED_WITHIN: Duration = Duration::from_secs(60);
-/// The parts of a log record's header that tell which it is; see `src/store/src/log/format.rs`.
+/// Where a segment has its id, and the parts of a log record's header that tell which it is; see
+/// `src/store/src/log/format.rs`.
+const SEGMENT_ID_AT: usize = 16;
 const RECORD_HEADER_BYTES: usize = 48;
 const KIND_ENTRY: u8 = 2;
+const KIND_PURGE: u8 = 6;
 const RECORD_VERSION: u8 = 1;
 
 impl Field {
@@ -130,34 +133,50 @@ pub async fn damage_logs(fleet: &Fleet, shards: u32) -> Result<String> {
     Ok(proofs.join(", "))
 }
 
-/// Changes a byte in the body of the last entry but some of a shard's log; says where.
+/// Changes a byte in the body of the last entry but some of a shard's log; says where. Of what is in the files only
+/// that counts which the node would read: not what an earlier use of a segment left behind, nor what was purged.
 fn damage_entry(dir: &Path, shard: u32) -> Result<String> {
-    let mut places = Vec::new();
+    let (mut places, mut purged) = (Vec::new(), 0);
     for path in files(dir)?.into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "log")) {
         let bytes = fs::read(&path)?;
+        let Some(segment) = u64_at(&bytes, SEGMENT_ID_AT) else { continue };
         for at in (0..bytes.len().saturating_sub(RECORD_HEADER_BYTES)).step_by(8) {
-            if is_entry(&bytes[at..], shard) {
-                places.push((path.clone(), at));
+            match record(&bytes[at..], shard, segment, at as u64) {
+                Some((KIND_ENTRY, index)) => places.push(((segment, at), index, path.clone())),
+                Some((KIND_PURGE, index)) => purged = purged.max(index),
+                _ => {}
             }
         }
     }
+    places.retain(|(_, index, _)| *index > purged);
+    places.sort();
     // Not the last writes: damage there could be taken for a torn one.
     let place = places.len().checked_sub(20).and_then(|place| places.get(place));
-    let (path, at) = place.context("too few entries")?;
+    let found = places.len();
+    let ((_, at), index, path) =
+        place.with_context(|| format!("{found} entries behind index {purged} are too few"))?;
     let file = File::options().read(true).write(true).open(path)?;
     flip(&file, (at + RECORD_HEADER_BYTES) as u64)?;
-    Ok(format!("at {at} of {}", path.file_name().unwrap_or_default().display()))
+    Ok(format!("index {index}, at {at} of {}", path.file_name().unwrap_or_default().display()))
 }
 
-/// Whether a record's header of an entry with a body stands here; a chance likeness fails the header's sum
-/// as the node checks it, and is no entry for the node either.
-fn is_entry(bytes: &[u8], shard: u32) -> bool {
-    let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    let body = usize::try_from(number(8)).unwrap_or(usize::MAX);
-    bytes[12] == KIND_ENTRY
-        && bytes[13] == RECORD_VERSION
-        && number(16) == shard
-        && number(20) == 0
-        && (16..=1 << 20).contains(&body)
-        && bytes.len() > RECORD_HEADER_BYTES + body
+/// The kind and index of the record of a shard whose header stands here, if one with a whole header does.
+fn record(bytes: &[u8], shard: u32, segment: u64, offset: u64) -> Option<(u8, u64)> {
+    let (header, kind) = (bytes.get(..RECORD_HEADER_BYTES)?, bytes[12]);
+    if !matches!(kind, KIND_ENTRY | KIND_PURGE) || bytes[13] != RECORD_VERSION || u32_at(bytes, 16)? != shard
+    {
+        return None;
+    }
+    let place = [segment.to_le_bytes(), offset.to_le_bytes()].concat();
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&place), &header[4..]);
+    let has_body = kind != KIND_ENTRY || u32_at(bytes, 8)? >= 16;
+    (u32_at(bytes, 0)? == sum && has_body).then_some((kind, u64_at(bytes, 40)?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }

@@ -5,6 +5,7 @@ mod clock;
 mod damage;
 mod disk;
 mod network;
+mod packets;
 mod process;
 mod snapshot;
 
@@ -14,8 +15,9 @@ use super::fleet::Fleet;
 use super::kind::Kind;
 use super::watch::{self, Probe};
 use crate::rng::Rng;
-use crate::workload::{Recorder, Workload};
+use crate::workload::Workload;
 use anyhow::{Context as _, Result, bail, ensure};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::MutexGuard;
@@ -32,8 +34,8 @@ pub struct Field {
     pub shards: u32,
     /// The load beside the faults.
     pub load: Arc<Workload>,
-    /// What it is told.
-    pub recorder: Arc<Recorder>,
+    /// The most calls a second that the cluster has acknowledged so far.
+    pub peak: Arc<Mutex<f64>>,
 }
 
 /// How long a new leader may take while other faults go on.
@@ -77,6 +79,8 @@ impl Field {
             Kind::Late => self.late(rng).await,
             Kind::LateClient => self.late_client(rng).await,
             Kind::Duplicate => self.duplicate(rng).await,
+            Kind::CablePulled => self.cable_pulled(rng).await,
+            Kind::PacketsDropped => self.packets_dropped(rng).await,
             Kind::ClockForward => self.clock_jump(rng, 1).await,
             Kind::ClockBack => self.clock_jump(rng, -1).await,
             Kind::ClockDrift => self.clock_drift(rng).await,

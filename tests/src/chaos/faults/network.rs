@@ -7,12 +7,16 @@ use crate::rng::Rng;
 use crate::wait::until;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// What was under way when a cut began has passed after this.
 const SETTLE: Duration = Duration::from_millis(250);
 /// How long the other side of a proof may take to show: bytes that come, a connection that is made again.
 const SHOWS_WITHIN: Duration = Duration::from_secs(30);
+/// The ends of a killed process's connections come at once, where it had any.
+const UNTOLD_WITHIN: Duration = Duration::from_secs(3);
+/// How long links are tried until one delivers late.
+const LATE_WITHIN: Duration = Duration::from_secs(120);
 /// How many leaders are cut off until one is replaced meanwhile.
 const LEADERS_CUT: u32 = 5;
 
@@ -131,11 +135,16 @@ impl Field {
             }
             sleep(rng.span(50, 500)).await;
         }
-        let again = until("connections to be made again", SHOWS_WITHIN, async || {
+        // A node that was just starting, or is overloaded, may have had none to break.
+        let again = until("connections to be broken and made again", SHOWS_WITHIN, async || {
+            if broken == 0 {
+                broken = network.links_of(node).map(|link| link.reset()).sum();
+            }
             let again = made() - before;
             if broken > 0 && again > 0 { Ok(again) } else { Err(format!("{broken} broken, {again} made")) }
         });
-        Ok(format!("node {}: {broken} connections reset, {} made", node + 1, again.await?))
+        let again = again.await?;
+        Ok(format!("node {}: {broken} connections reset, {} made", node + 1, again))
     }
 
     pub(super) async fn slow_link(&self, rng: &mut Rng) -> Result<String> {
@@ -148,22 +157,31 @@ impl Field {
         Ok(format!("{slowed} bytes around node {} at {rate} a second", node + 1))
     }
 
+    /// A node that was just starting, or had been cut off, may have no connection that ends: it is killed again then.
     pub(super) async fn half_open(&self, rng: &mut Rng) -> Result<String> {
         let ((node, _seat), network) = (self.seat(rng).await?, &self.fleet.network);
         let ways = network.from(node);
         let before = network.traffic(&ways).swallowed;
         network.change(&ways, |rule| rule.swallows_close = true);
-        let killed = self.fleet.kill(node);
-        let untold = until("ends that are not told", SHOWS_WITHIN, async || {
-            let untold = network.traffic(&ways).swallowed - before;
-            if untold > 0 { Ok(untold) } else { Err("none".to_owned()) }
-        });
-        let untold = untold.await;
-        sleep(rng.span(200, 3000)).await;
-        let back = self.back(node).await;
+        let deadline = Instant::now() + 2 * SHOWS_WITHIN;
+        let mut kills = 0;
+        let untold = loop {
+            let killed = self.fleet.kill(node);
+            kills += 1;
+            let untold = until("ends that are not told", UNTOLD_WITHIN, async || {
+                let untold = network.traffic(&ways).swallowed - before;
+                if untold > 0 { Ok(untold) } else { Err("none".to_owned()) }
+            });
+            let untold = untold.await;
+            sleep(rng.span(200, 3000)).await;
+            let back = self.back(node).await;
+            if untold.is_ok() || back.is_err() || killed.is_err() || Instant::now() >= deadline {
+                break back.and(killed).and_then(|killed| Ok((killed, untold?)));
+            }
+        };
         network.change(&ways, |rule| rule.swallows_close = false);
-        back?;
-        Ok(format!("{}; {} ends were not told", killed?, untold?))
+        let (killed, untold) = untold?;
+        Ok(format!("{killed}; {untold} ends were not told, by {kills} kills"))
     }
 
     pub(super) async fn late(&self, rng: &mut Rng) -> Result<String> {
@@ -174,19 +192,23 @@ impl Field {
         self.deliver_late(true, rng).await
     }
 
-    /// A link may be down at the time because of another fault: a few are tried.
+    /// A link may be down at the time because of another fault, or have nothing to say: others are tried.
     async fn deliver_late(&self, of_clients: bool, rng: &mut Rng) -> Result<String> {
-        for _ in 0..20 {
+        let deadline = Instant::now() + LATE_WITHIN;
+        while Instant::now() < deadline {
             let to = self.running(rng).await?;
             let other =
                 self.fleet.network.others(to).nth(rng.index(self.fleet.len() - 1)).context("no other")?;
             let from = if of_clients { Place::Clients } else { Place::Node(other) };
+            if !of_clients && !self.fleet.runs(other) {
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
             let link = self.fleet.network.link(from, to);
             let (bytes, replaced) = link.deliver_late(rng.span(100, 600), Duration::from_secs(3)).await;
             if bytes > 0 && replaced {
                 return Ok(format!("{bytes} bytes from {from:?} reached node {} late", to + 1));
             }
-            sleep(Duration::from_millis(500)).await;
         }
         bail!("no byte arrived late")
     }

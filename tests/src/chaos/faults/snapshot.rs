@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use std::time::Duration;
 
 /// How long the others may take to purge past a node that is away, under load and other faults.
-const PURGED_WITHIN: Duration = Duration::from_secs(60);
+const PURGED_WITHIN: Duration = Duration::from_secs(80);
 /// Entries that a node may still get after its last index was read.
 const MARGIN: f64 = 40.0;
 /// How long the snapshot may take then.

@@ -3,11 +3,12 @@
 use super::direction::Direction;
 use super::duplicate::Duplicate;
 use super::link::Shared;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use hapax_wire::peer::{Channel, PeerHello};
 use hapax_wire::{Decoder, Message as _, limits};
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -39,6 +40,14 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) state: watch::Sender<State>,
+    /// Bytes that came from who dialled.
+    pub(super) came: AtomicU64,
+}
+
+impl State {
+    fn lets_pass(self) -> bool {
+        matches!(self, Self::Open | Self::Late)
+    }
 }
 
 /// Carries until both sides have ended, or the connection is broken.
@@ -55,7 +64,7 @@ pub(super) async fn carry(
     let (to_dialled, backward) = mpsc::channel(CHUNKS);
     let pumps = async {
         tokio::join!(
-            take_dialled(dialled_read, to_target, shared, connection.state.subscribe()),
+            take_dialled(dialled_read, to_target, shared, connection),
             give_target(forward, target_write, shared, connection.state.subscribe()),
             take_target(target_read, to_dialled, shared),
             give_dialled(backward, dialled_write, shared, connection.state.subscribe()),
@@ -72,7 +81,10 @@ type Chunk = (Instant, Bytes);
 async fn read(from: &mut OwnedReadHalf, direction: &Direction) -> Option<Bytes> {
     let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
     match from.read_buf(&mut chunk).await {
-        Ok(0) | Err(_) => None,
+        Ok(0) | Err(_) => {
+            direction.note_end();
+            None
+        }
         Ok(read) => {
             direction.note_arrived(read);
             Some(chunk.freeze())
@@ -85,8 +97,9 @@ async fn take_dialled(
     mut from: OwnedReadHalf,
     queue: mpsc::Sender<Chunk>,
     shared: &Arc<Shared>,
-    mut state: watch::Receiver<State>,
+    connection: &Connection,
 ) {
+    let mut state = connection.state.subscribe();
     let mut duplicate = shared.repeats.load(Ordering::Acquire).then(|| Duplicate::start(shared));
     let mut spoiler = Spoiler::new(shared);
     loop {
@@ -95,6 +108,7 @@ async fn take_dialled(
             _ = state.wait_for(|state| *state == State::Severed) => None,
         };
         let Some(chunk) = chunk else { return };
+        connection.came.fetch_add(chunk.len() as u64, Ordering::AcqRel);
         if let Some(duplicate) = &mut duplicate {
             duplicate.push(&chunk);
         }
@@ -113,22 +127,45 @@ async fn give_target(
 ) {
     while let Some((at, chunk)) = queue.recv().await {
         shared.forward.hold(at, chunk.len()).await;
-        let late = {
-            let passes = state.wait_for(|state| matches!(state, State::Open | State::Late)).await;
-            passes.is_ok_and(|state| *state == State::Late)
-        };
-        if to.write_all(&chunk).await.is_err() {
-            return;
-        }
-        shared.forward.note_passed(chunk.len());
-        if late {
-            shared.counts.note_late(chunk.len());
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            drop(state.wait_for(|state| state.lets_pass()).await);
+            let Ok(passed) = hand_on(&to, &rest, &shared.forward, || state.borrow().lets_pass()).await else {
+                return;
+            };
+            rest.advance(passed);
+            if *state.borrow() == State::Late {
+                shared.counts.note_late(passed);
+            }
         }
     }
     // Whatever gathered has been handed over by now, so a severed connection may end.
     drop(state.wait_for(|state| !matches!(state, State::Held | State::Severed)).await);
     shared.forward.hold_close().await;
     let _gone = to.shutdown().await;
+}
+
+/// Hands on what the other side takes at once, 0 where it may not have it: what has to wait for room must not pass
+/// by a cut that was made meanwhile.
+async fn hand_on(
+    to: &OwnedWriteHalf,
+    bytes: &[u8],
+    direction: &Direction,
+    may_pass: impl Fn() -> bool,
+) -> io::Result<usize> {
+    direction.open().await;
+    to.writable().await?;
+    if !direction.is_open() || !may_pass() {
+        return Ok(0);
+    }
+    match to.try_write(bytes) {
+        Ok(passed) => {
+            direction.note_passed(passed);
+            Ok(passed)
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        Err(error) => Err(error),
+    }
 }
 
 async fn take_target(mut from: OwnedReadHalf, queue: mpsc::Sender<Chunk>, shared: &Arc<Shared>) {
@@ -150,24 +187,36 @@ async fn give_dialled(
 ) {
     let mut to = Some(to);
     while let Some((at, chunk)) = queue.recv().await {
-        let severed = tokio::select! {
-            () = shared.backward.hold(at, chunk.len()) => false,
-            _ = state.wait_for(|state| matches!(state, State::Severed | State::Late)) => true,
+        let Some(open) = &to else { continue };
+        let handed = tokio::select! {
+            handed = hand_all_on(open, chunk, at, &shared.backward) => Some(handed),
+            _ = state.wait_for(|state| matches!(state, State::Severed | State::Late)) => None,
         };
-        if severed {
+        match handed {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return,
             // Who dialled sees the end; what the target still answers goes nowhere.
-            to = None;
-        } else if let Some(to) = &mut to {
-            if to.write_all(&chunk).await.is_err() {
-                return;
-            }
-            shared.backward.note_passed(chunk.len());
+            None => to = None,
         }
     }
     if let Some(mut to) = to {
         shared.backward.hold_close().await;
         let _gone = to.shutdown().await;
     }
+}
+
+async fn hand_all_on(
+    to: &OwnedWriteHalf,
+    mut rest: Bytes,
+    at: Instant,
+    direction: &Direction,
+) -> io::Result<()> {
+    direction.hold(at, rest.len()).await;
+    while !rest.is_empty() {
+        let passed = hand_on(to, &rest, direction, || true).await?;
+        rest.advance(passed);
+    }
+    Ok(())
 }
 
 /// Changes one bit of a connection's snapshot, if that is ordered and it carries one.

@@ -79,7 +79,7 @@ impl Direction {
         self.slowed.load(Ordering::Acquire)
     }
 
-    /// Ends of streams that were not told.
+    /// Ends of streams that came while they were not told.
     #[must_use]
     pub fn swallowed(&self) -> u64 {
         self.swallowed.load(Ordering::Acquire)
@@ -89,14 +89,20 @@ impl Direction {
         self.arrived.fetch_add(bytes as u64, Ordering::AcqRel);
     }
 
+    /// The end of a stream came.
+    pub(super) fn note_end(&self) {
+        if self.rule().swallows_close {
+            self.swallowed.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
     pub(super) fn note_passed(&self, bytes: usize) {
         self.passed.fetch_add(bytes as u64, Ordering::AcqRel);
     }
 
-    /// Holds bytes that arrived at `at` until they may pass. They are handed on right after it returns.
+    /// Keeps bytes that arrived at `at` for as long as they are delayed and slowed.
     pub(super) async fn hold(&self, at: Instant, bytes: usize) {
-        let mut rule = self.rule.subscribe();
-        let now = *rule.borrow();
+        let now = self.rule();
         if !now.delay.is_zero() {
             self.delayed.fetch_add(bytes as u64, Ordering::AcqRel);
             sleep_until(at + now.delay).await;
@@ -105,16 +111,23 @@ impl Direction {
             self.slowed.fetch_add(bytes as u64, Ordering::AcqRel);
             sleep(Duration::from_secs_f64(bytes as f64 / now.bytes_per_second as f64)).await;
         }
+    }
+
+    /// Waits until no cut stands.
+    pub(super) async fn open(&self) {
+        let mut rule = self.rule.subscribe();
         // The sender lives as long as this.
         let _passes = rule.wait_for(|rule| rule.cuts == 0).await;
+    }
+
+    /// Whether no cut stands.
+    pub(super) fn is_open(&self) -> bool {
+        self.rule.borrow().cuts == 0
     }
 
     /// Holds the end of a stream until it may be told.
     pub(super) async fn hold_close(&self) {
         let mut rule = self.rule.subscribe();
-        if rule.borrow().swallows_close {
-            self.swallowed.fetch_add(1, Ordering::AcqRel);
-        }
         let _told = rule.wait_for(|rule| rule.cuts == 0 && !rule.swallows_close).await;
     }
 }

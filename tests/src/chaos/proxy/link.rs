@@ -90,12 +90,17 @@ pub(super) struct Shared {
 }
 
 impl Link {
-    /// Listens on a free port of this machine for what is meant for `target`.
+    /// Listens on a free port of `host`, an address of this machine, for what is meant for `target`.
     ///
     /// # Errors
     /// When no port can be had.
-    pub async fn open(target: String, forward: Arc<Direction>, backward: Arc<Direction>) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    pub async fn open(
+        host: &str,
+        target: String,
+        forward: Arc<Direction>,
+        backward: Arc<Direction>,
+    ) -> Result<Self> {
+        let listener = TcpListener::bind((host, 0)).await?;
         let addr = listener.local_addr()?.to_string();
         let shared = Arc::new(Shared {
             target,
@@ -149,15 +154,25 @@ impl Link {
         open.len()
     }
 
-    /// Lets what is sent within `gather` arrive only after who dialled has another connection, or after
-    /// `within`. Says how many bytes were late, and whether a new connection had come up before them.
+    /// Lets what is sent for at least `gather` arrive only after who dialled has another connection. Each is waited
+    /// for no longer than `within`: that something is sent, and that there is another connection. Says how many
+    /// bytes were late, and whether a new connection had come up before them.
     pub async fn deliver_late(&self, gather: Duration, within: Duration) -> (u64, bool) {
         let (before, connections) = (self.counts().late_bytes(), self.counts().connections());
         let old = self.shared.open();
+        let came = || old.iter().map(|open| open.came.load(Ordering::Acquire)).sum::<u64>();
+        let had_come = came();
         for connection in &old {
             connection.state.send_replace(State::Held);
         }
         sleep(gather).await;
+        let sent = timeout(within, async {
+            while came() == had_come {
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        // Nothing is late then, which is told below.
+        let _sent = sent.await;
         for connection in &old {
             connection.state.send_replace(State::Severed);
         }
@@ -210,7 +225,8 @@ async fn carry(dialled: TcpStream, shared: Arc<Shared>) {
     if dialled.set_nodelay(true).is_err() || target.set_nodelay(true).is_err() {
         return;
     }
-    let connection = Arc::new(Connection { state: watch::Sender::new(State::Open) });
+    let connection =
+        Arc::new(Connection { state: watch::Sender::new(State::Open), came: AtomicU64::default() });
     shared.connections.lock().push(Arc::downgrade(&connection));
     shared.counts.connections.fetch_add(1, Ordering::AcqRel);
     connection::carry(dialled, target, &shared, &connection).await;

@@ -8,6 +8,9 @@
 //!   marks kept outside (see `marks`) tell that apart from a crash.
 //! - `clear()` is not used; a space is emptied by dropping it and taking a new name.
 //! - A commit may stall for a long time behind compactions, so that only the background writer commits.
+//! - A flush or a compaction that ends while a batch is being applied to the memtable makes the rows so far
+//!   visible, so that a snapshot taken then would show a part of the batch. While a space is written, its views
+//!   are of before the batch.
 
 use super::guard::guarded;
 use super::{BatchRow, EngineConfig, EngineSpace, EngineView, RecordEngine, Rows};
@@ -99,6 +102,8 @@ impl RecordEngine for FjallEngine {
             database: self.database.clone(),
             keyspace,
             before: floor(&self.floors, name),
+            commit: Mutex::default(),
+            before_batch: Mutex::default(),
         }))
     }
 
@@ -135,11 +140,15 @@ impl RecordEngine for FjallEngine {
     }
 }
 
-/// One keyspace.
+/// One keyspace; nobody else writes to it.
 struct FjallSpace {
     database: Database,
     keyspace: Keyspace,
     before: Arc<AtomicU64>,
+    /// Held while a batch is written.
+    commit: Mutex<()>,
+    /// While a batch is written: what there was before it. Never held for long.
+    before_batch: Mutex<Option<Snapshot>>,
 }
 
 impl std::fmt::Debug for FjallSpace {
@@ -168,12 +177,22 @@ impl EngineSpace for FjallSpace {
                     None => batch.remove(&self.keyspace, key.as_ref()),
                 }
             }
-            batch.commit().map_err(|error| failed("write a batch", error))
+            let _one_at_a_time = self.commit.lock();
+            *self.before_batch.lock() = Some(self.database.snapshot());
+            let committed = batch.commit().map_err(|error| failed("write a batch", error));
+            // Where it failed, nobody knows what of it can be seen: views stay those of before it.
+            if committed.is_ok() {
+                *self.before_batch.lock() = None;
+            }
+            committed
         })
     }
 
     fn view(&self) -> Result<Arc<dyn EngineView>, StoreError> {
-        let snapshot = guarded("open a view", || Ok(self.database.snapshot()))?;
+        let snapshot = guarded("open a view", || {
+            let before_batch = self.before_batch.lock();
+            Ok(before_batch.clone().unwrap_or_else(|| self.database.snapshot()))
+        })?;
         Ok(Arc::new(FjallView { snapshot, keyspace: self.keyspace.clone() }))
     }
 

@@ -1,10 +1,10 @@
 //! The changes of entries that are being applied.
 
 use super::ShardRecords;
+use crate::address_map::AddressMap;
 use crate::codec::meta::AppliedMeta;
 use crate::records::error::StoreError;
 use hapax_core::{Address, Record};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The changes of entries that are being applied: reads see them, everyone else does not until
@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Changes<'a> {
     pub(super) shard: &'a ShardRecords,
-    pub(super) changed: HashMap<Address, Option<Arc<Record>>>,
+    pub(super) changed: AddressMap<Option<Arc<Record>>>,
 }
 
 impl Changes<'_> {

@@ -12,7 +12,7 @@ use crate::records::ledger::Ledger;
 use crate::records::overlay::Changed;
 use bytes::Bytes;
 use hapax_core::seeded::{self, Bug};
-use hapax_core::{Address, LogTime};
+use hapax_core::{Address, LogTime, Record};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,10 +29,13 @@ pub(super) struct WriterSide {
     pub(super) doubtful: BTreeSet<Address>,
 }
 
+/// What a batch changes, in canonical order.
+type Sorted = Vec<(Address, Option<Arc<Record>>)>;
+
 /// One batch.
 #[derive(Debug)]
 pub(super) struct Job {
-    changed: Arc<Changed>,
+    changed: Sorted,
     rows: Vec<BatchRow>,
     written: Written,
 }
@@ -102,6 +105,10 @@ impl ShardRecords {
                 return None;
             }
             state.batch += 1;
+            if state.presence.is_stale(state.counts.total()) {
+                let pending = state.overlay.pending_addresses();
+                state.presence.renew(pending.map(Address::canonical));
+            }
             let meta = state.applied.clone();
             let written = Written {
                 sequence: state.sequence,
@@ -111,13 +118,14 @@ impl ShardRecords {
             };
             (state.overlay.take(), written, meta, Ledger { batch: state.batch, counts: state.counts })
         };
+        let changed = sorted(&changed);
         let rows = rows_of(&changed, &meta, &ledger, doubtful);
         Some(Job { changed, rows, written })
     }
 
     /// Moves a written job from the overlay into the cache, never holding the lock for long.
     fn retire(&self, job: &Job) {
-        let mut rows = job.changed.iter().peekable();
+        let mut rows = job.changed.iter().map(|(address, record)| (address, record)).peekable();
         while rows.peek().is_some() {
             self.state.lock().overlay.keep_written(rows.by_ref().take(RETIRE_ROWS));
         }
@@ -159,9 +167,16 @@ impl ShardRecords {
     }
 }
 
+fn sorted(changed: &Changed) -> Sorted {
+    let mut sorted: Sorted =
+        changed.iter().map(|(address, record)| (address.clone(), record.clone())).collect();
+    sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    sorted
+}
+
 /// The rows of a batch, ascending: the records, the ledger, the position, the doubtful.
 fn rows_of(
-    changed: &Changed,
+    changed: &Sorted,
     meta: &AppliedMeta,
     ledger: &Ledger,
     doubtful: &mut BTreeSet<Address>,

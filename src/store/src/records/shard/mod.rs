@@ -10,6 +10,7 @@
 
 mod changes;
 mod flow;
+mod learn;
 
 pub use changes::Changes;
 pub(super) use flow::{Pending, Written};
@@ -21,9 +22,11 @@ use super::error::StoreError;
 use super::keys;
 use super::ledger::{Counts, Ledger};
 use super::overlay::{Found, Overlay};
+use super::presence::Presence;
 use super::scan::{self, ScanPage, prefix_end};
 use super::snapshot::{SnapshotSink, SnapshotSource};
 use super::store::Shared;
+use crate::address_map::AddressMap;
 use crate::codec::meta::{AppliedMeta, decode_meta};
 use crate::codec::record::decode_record;
 use crate::log::{GroupId, LogPosition};
@@ -31,7 +34,6 @@ use bytes::Bytes;
 use flow::WriterSide;
 use hapax_core::{Address, LogTime, Record};
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,6 +58,7 @@ struct State {
     space: Arc<dyn EngineSpace>,
     generation: u64,
     overlay: Overlay,
+    presence: Presence,
     applied: AppliedMeta,
     /// Counts the calls of apply.
     sequence: u64,
@@ -84,6 +87,8 @@ pub struct ShardStats {
     pub pending_bytes: usize,
     /// Bytes of the cache.
     pub cache_bytes: usize,
+    /// Bytes of the filter of what the engine may hold.
+    pub filter_bytes: usize,
     /// Batches written since the shard's space was made.
     pub batches: u64,
 }
@@ -141,6 +146,10 @@ impl ShardRecords {
             let mut state = self.state.lock();
             match state.overlay.get(address) {
                 Found::Known(record) => return Ok(record),
+                Found::Unknown(_) if state.presence.is_absent(address.canonical()) => {
+                    state.assert_absent(address);
+                    return Ok(None);
+                }
                 Found::Unknown(ticket) => (Arc::clone(&state.space), ticket),
             }
         };
@@ -153,7 +162,7 @@ impl ShardRecords {
     /// Starts collecting the changes of one or more entries; nothing is visible until they are committed.
     #[must_use]
     pub fn begin(&self) -> Changes<'_> {
-        Changes { shard: self, changed: HashMap::new() }
+        Changes { shard: self, changed: AddressMap::default() }
     }
 
     /// Makes changes and the position after them visible, together. Never waits for the engine; whether more
@@ -170,6 +179,7 @@ impl ShardRecords {
             state.doubt.set(&address, record.as_deref().and_then(doubtful_since));
             if let Some(record) = &record {
                 state.counts.add(record);
+                state.presence.add(address.canonical());
             }
             if let Some(Some(before)) = state.overlay.put(address, record) {
                 state.counts.remove(&before);
@@ -297,6 +307,7 @@ impl ShardRecords {
             counts: state.counts,
             pending_bytes: state.overlay.pending_bytes(),
             cache_bytes: state.overlay.cache_bytes(),
+            filter_bytes: state.presence.bytes(),
             batches: state.batch,
         }
     }
@@ -315,7 +326,7 @@ impl ShardRecords {
 
     /// Makes everything written durable, outside of the writer's pace.
     pub(super) fn sync_engine(&self) -> Result<(), StoreError> {
-        self.shared.engine.sync()
+        self.shared.config.fatal.check(self.shared.engine.sync())
     }
 
     /// Drops a space that will not count.
@@ -327,7 +338,8 @@ impl ShardRecords {
     pub(super) fn replace(&self, space: Arc<dyn EngineSpace>, generation: u64) -> Result<(), StoreError> {
         let loaded = State::load(&self.shared.config, space, generation)?;
         let mut side = self.side.lock();
-        self.shared.switch(self.id, generation, loaded.applied.position)?;
+        let switched = self.shared.switch(self.id, generation, loaded.applied.position);
+        self.shared.config.fatal.check(switched)?;
         *side = WriterSide { job: None, doubtful: loaded.doubt.addresses() };
         let old = {
             let mut state = self.state.lock();
@@ -351,6 +363,14 @@ impl ShardRecords {
 }
 
 impl State {
+    /// What the filter calls absent is: tests and simulations pay for a look at each time.
+    fn assert_absent(&self, address: &Address) {
+        debug_assert!(
+            !matches!(self.space.get(address.canonical()), Ok(Some(_))),
+            "{address:?} is in the engine, and the filter says that it is not"
+        );
+    }
+
     /// Reads what a space holds beside its records.
     fn load(config: &RecordConfig, space: Arc<dyn EngineSpace>, generation: u64) -> Result<Self, StoreError> {
         let view = space.view()?;
@@ -363,6 +383,7 @@ impl State {
             space,
             generation,
             overlay: Overlay::new(config.cache_bytes_max),
+            presence: Presence::new(config.filter_bytes_max),
             applied,
             sequence: 0,
             written,

@@ -1,0 +1,201 @@
+//! One worker: begins calls when they are due, and checks their answers.
+
+use super::draw::{Call, Draw};
+use super::progress::Progress;
+use super::store::{Claimed, Failure, Store};
+use super::tally::{Kind, Tally};
+use super::work::Work;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// After a failed call, so that a store that refuses at once is not asked in a tight loop.
+const AFTER_FAILURE: Duration = Duration::from_millis(10);
+
+/// When calls begin, and which of them count.
+#[derive(Debug)]
+pub struct Schedule {
+    /// When the first one begins.
+    pub begin: Instant,
+    /// What begins from here…
+    pub measured_from: Instant,
+    /// …to here is measured; nothing begins later.
+    pub end: Instant,
+    /// Between the beginnings of two calls of all workers; each begins when the last has ended where absent.
+    pub every: Option<Duration>,
+    /// Calls begun, of all workers.
+    pub turns: AtomicU64,
+}
+
+impl Schedule {
+    /// Waits until this worker's next call is due and tells when it was; `None` at the end.
+    async fn turn(&self) -> Option<Instant> {
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        let due = match self.every {
+            None => Instant::now(),
+            Some(every) => {
+                let nanos = every.as_nanos().saturating_mul(u128::from(turn));
+                self.begin + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+            }
+        };
+        if due >= self.end {
+            return None;
+        }
+        sleep_until(due).await;
+        Some(due)
+    }
+}
+
+/// A worker.
+pub struct Worker<S> {
+    /// Its number.
+    pub number: usize,
+    /// The store.
+    pub store: S,
+    /// All workers' keys.
+    pub work: Arc<Work>,
+    /// When to begin.
+    pub schedule: Arc<Schedule>,
+    /// What it asks.
+    pub draw: Draw,
+    /// What everybody has done.
+    pub progress: Arc<Progress>,
+}
+
+/// Ends a call that cannot go on.
+struct Over;
+
+impl<S: Store> Worker<S> {
+    /// Works until the schedule's end.
+    pub async fn run(mut self) -> Tally {
+        let mut tally = Tally::default();
+        while let Some(due) = self.schedule.turn().await {
+            let call = self.draw.call();
+            let replayed = match call {
+                Call::Replay => self.work.completed(|count| self.draw.index(count)),
+                Call::Fresh | Call::Duplicate => None,
+            };
+            let ended = match (call, replayed) {
+                (_, Some((worker, n))) => self.replay(&mut tally, due, worker, n).await,
+                (Call::Duplicate, None) => self.new_key(&mut tally, due, true).await,
+                // There is nothing to replay yet.
+                (Call::Fresh | Call::Replay, None) => self.new_key(&mut tally, due, false).await,
+            };
+            if ended.is_err() {
+                sleep(AFTER_FAILURE).await;
+            }
+        }
+        tally
+    }
+
+    async fn replay(&mut self, tally: &mut Tally, due: Instant, worker: usize, n: u64) -> Result<(), Over> {
+        let key = self.work.key(worker, n);
+        let found = self.store.replay(&key, self.draw.caller()).await;
+        match self.timed(tally, Kind::Replay, due, found)? {
+            Claimed::Done(value) if value == self.work.value(worker, n) => Ok(()),
+            other => Err(self.wrong(tally, &key, "a completed key", &other)),
+        }
+    }
+
+    async fn new_key(&mut self, tally: &mut Tally, due: Instant, twice: bool) -> Result<(), Over> {
+        let n = self.work.next(self.number);
+        let done = self.claim_and_complete(tally, due, n, twice).await;
+        match done {
+            Ok(()) => self.work.done(self.number),
+            Err(Over) => self.work.failed(self.number),
+        }
+        done
+    }
+
+    async fn claim_and_complete(
+        &mut self,
+        tally: &mut Tally,
+        due: Instant,
+        n: u64,
+        twice: bool,
+    ) -> Result<(), Over> {
+        let key = self.work.key(self.number, n);
+        let claimed = if twice {
+            self.claim_twice(tally, due, &key).await?
+        } else {
+            let claimed = self.store.claim(&key, self.draw.caller()).await;
+            self.timed(tally, Kind::Claim, due, claimed)?
+        };
+        let Claimed::Granted(token) = claimed else {
+            return Err(self.wrong(tally, &key, "a new key", &claimed));
+        };
+        let began = Instant::now();
+        let kept = self.store.complete(&key, token, self.work.value(self.number, n)).await;
+        match self.timed(tally, Kind::Complete, began, kept)? {
+            true => Ok(()),
+            false => {
+                tally.wrong(format!("{key}: the complete of its only holder was not kept"));
+                Err(Over)
+            }
+        }
+    }
+
+    /// Of two claims at once one is granted, and the other hears that it runs.
+    async fn claim_twice(
+        &mut self,
+        tally: &mut Tally,
+        due: Instant,
+        key: &str,
+    ) -> Result<Claimed<S::Token>, Over> {
+        let (one, two) = (self.draw.caller(), self.draw.caller());
+        let (one, two) = tokio::join!(self.store.claim(key, one), self.store.claim(key, two));
+        let one = self.timed(tally, Kind::Duplicate, due, one);
+        let two = self.timed(tally, Kind::Duplicate, due, two);
+        match (one?, two?) {
+            (granted @ Claimed::Granted(_), Claimed::Running)
+            | (Claimed::Running, granted @ Claimed::Granted(_)) => Ok(granted),
+            (Claimed::Granted(_), Claimed::Granted(_)) => {
+                tally.wrong(format!("{key}: granted to two callers at once"));
+                Err(Over)
+            }
+            (Claimed::Granted(_), other) | (other, _) => {
+                Err(self.wrong(tally, key, "a key that is being claimed", &other))
+            }
+        }
+    }
+
+    /// Notes an operation that has just been answered, if it began when things are measured.
+    fn timed<T>(
+        &self,
+        tally: &mut Tally,
+        kind: Kind,
+        began: Instant,
+        answer: Result<T, Failure>,
+    ) -> Result<T, Over> {
+        let counts = began >= self.schedule.measured_from;
+        match answer {
+            Ok(answer) => {
+                let took = began.elapsed();
+                self.progress.answered(took);
+                if counts {
+                    tally.answered(kind, took);
+                }
+                Ok(answer)
+            }
+            Err(failure) => {
+                self.progress.failed();
+                if counts {
+                    tally.failed(&failure.code, &failure.text);
+                }
+                Err(Over)
+            }
+        }
+    }
+
+    fn wrong(&self, tally: &mut Tally, key: &str, what: &str, found: &Claimed<S::Token>) -> Over {
+        let found = match found {
+            Claimed::Granted(_) => "was granted",
+            Claimed::Running => "was said to run",
+            Claimed::Done(_) => "gave other bytes than were kept",
+            Claimed::Other(text) => text,
+        };
+        tally.wrong(format!("{key}: {what} {found}"));
+        Over
+    }
+}
