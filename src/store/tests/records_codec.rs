@@ -9,7 +9,7 @@ use hapax_core::{
     OutcomeClass, Principal, Reason, Record, State, Token, Trace, Verb, content_digest,
 };
 use hapax_store::codec::CodecError;
-use hapax_store::codec::batch::{decode_batch, encode_batch};
+use hapax_store::codec::batch::{command_bytes_max, decode_batch, encode_batch};
 use hapax_store::codec::meta::{decode_meta, encode_meta};
 use hapax_store::codec::record::{decode_record, encode_record};
 use hapax_store::log::LogPosition;
@@ -217,6 +217,85 @@ fn the_largest_command_fits_the_bound_of_decoding() {
     let verb = Verb::Complete(hapax_core::command::Complete { token, outcome, retention_ms: 1 });
     let batch = batch(1, vec![command(1, verb)]);
     assert_eq!(decode_batch(&encode_batch(&batch)), Ok(batch));
+}
+
+/// Every verb with the largest numbers and texts of these lengths.
+fn filled(length: usize) -> Vec<Command> {
+    let text = |max: usize| "x".repeat(length.min(max));
+    let token = Token::from(u64::MAX);
+    let header = |n: usize| (format!("{n}{}", text(260)), text(300));
+    let metadata = Metadata {
+        content_type: Some(text(300)),
+        status: Some(u16::MAX),
+        headers: (0..length.min(12)).map(header).collect(),
+    };
+    let outcome = Outcome { class: OutcomeClass::Error, result: vec![7; length].into(), metadata };
+    let digest = |n: usize| FieldDigest { name: format!("{n:0>2}{}", text(62)), digest: [9; 32] };
+    let claim = hapax_core::command::Claim {
+        fingerprint: Fingerprint { algorithm: 255, digest: [0xAB; 32] },
+        fields: Fields::new((0..length.min(16)).map(digest).collect()).expect("valid"),
+        nonce: Nonce::try_from([255; 16]).expect("valid"),
+        lease_ms: u64::MAX,
+        first_sent: Some(LogTime(u64::MAX)),
+        label: Some(Label::new(text(256)).expect("valid")),
+        trace: Some(Trace::new(text(128)).expect("valid")),
+        value: Some(Money::new(u64::MAX, *b"EUR").expect("valid")),
+        name_fields: true,
+        terms: hapax_core::Terms {
+            max_hold_ms: u64::MAX,
+            abandoned_ms: u64::MAX,
+            retention_success_ms: u64::MAX,
+            memory_ms: u64::MAX,
+            ..terms()
+        },
+    };
+    let reason = Reason::new(text(512)).expect("valid");
+    let verdict = Verdict::Complete(VerdictComplete { outcome: outcome.clone(), retention_ms: u64::MAX });
+    let checkpoint = Some(vec![3; length.min(4096)].into());
+    let verbs = vec![
+        Verb::Claim(claim),
+        Verb::Renew(hapax_core::command::Renew {
+            token,
+            seq: u64::MAX,
+            lease_ms: u64::MAX,
+            checkpoint,
+            mark: true,
+        }),
+        Verb::Complete(hapax_core::command::Complete { token, outcome, retention_ms: u64::MAX }),
+        Verb::Release(hapax_core::command::Release { token, reason: Some(reason.clone()) }),
+        Verb::Resolve(Resolve { token, verdict, reason: reason.clone() }),
+        Verb::Resolve(Resolve { token, verdict: Verdict::Release, reason: reason.clone() }),
+        Verb::Forget(Forget { token, mode: ForgetMode::Reset, force: true, reason }),
+    ];
+    let (tenant, operation) =
+        (hapax_core::Tenant::new("t").expect("valid"), "o".repeat(length.clamp(1, 128)));
+    let key = hapax_core::Key::new(vec![255; length.clamp(1, 255)]).expect("valid");
+    let operation = hapax_core::Operation::new(operation).expect("valid");
+    let address = hapax_core::Address::new(&tenant, &operation, &key);
+    let principal = Principal::new(text(128)).expect("valid");
+    let of = |verb| Command {
+        format: 255,
+        principal: principal.clone(),
+        not_after: Some(LogTime(u64::MAX)),
+        address: address.clone(),
+        verb,
+    };
+    verbs.into_iter().map(of).collect()
+}
+
+/// Whoever fills entries trusts this bound: an entry over the bound of decoding would stop every replica that it
+/// reaches, for good.
+#[test]
+fn no_command_takes_more_than_it_is_counted_for() {
+    for length in [0, 1, 250, 251, 300, 4_096, 65_536, 256 * 1024] {
+        for command in filled(length) {
+            let counted = command_bytes_max(&command);
+            let name = command.verb.name();
+            let taken = encode_batch(&batch(u64::MAX, vec![command])).len();
+            assert!(taken <= counted, "{name} of {length}: {taken} bytes, counted for {counted}");
+            assert!(counted < taken + 256, "{name} of {length}: {taken} bytes, counted for {counted}");
+        }
+    }
 }
 
 #[test]

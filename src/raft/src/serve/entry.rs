@@ -8,7 +8,8 @@ use crate::serve::outbox::{Outbox, not_leader, too_slow};
 use crate::serve::pending::{Pending, Work};
 use crate::types::{Applied, CommittedLeader, Proposal, Types};
 use hapax_core::seeded::{self, Bug};
-use hapax_core::{Basis, Batch, Command, ErrorCode, LogTime, Refusal, Reply, Verb, Witness, limits};
+use hapax_core::{Basis, Batch, ErrorCode, LogTime, Refusal, Reply, Verb, Witness, limits};
+use hapax_store::codec::batch::{BATCH_BYTES_MAX, command_bytes_max, encode_batch};
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
@@ -18,9 +19,6 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep_until};
-
-/// What a command takes in an entry beside its payloads, bytes; an estimate from above.
-const COMMAND_BYTES: usize = 1024;
 
 /// What an entry holds on to until it is answered.
 pub struct Sent {
@@ -45,7 +43,7 @@ pub fn cut(ready: &mut VecDeque<Pending>, now: Instant) -> Vec<Pending> {
     let mut bytes = 0;
     while let Some(call) = ready.front() {
         let size = match &call.work {
-            Work::Command { command, .. } => size_bytes(command),
+            Work::Command { command, .. } => command_bytes_max(command),
             _ => 0,
         };
         let full = calls.len() == limits::ENTRY_COMMANDS || bytes + size > limits::ENTRY_BYTES;
@@ -58,16 +56,6 @@ pub fn cut(ready: &mut VecDeque<Pending>, now: Instant) -> Vec<Pending> {
         calls.extend(ready.pop_front());
     }
     calls
-}
-
-fn size_bytes(command: &Command) -> usize {
-    let payload = match &command.verb {
-        Verb::Complete(complete) => complete.outcome.result.len() + complete.outcome.metadata.size_bytes(),
-        Verb::Renew(renew) => renew.checkpoint.as_ref().map_or(0, hapax_core::Blob::len),
-        Verb::Claim(claim) => claim.fields.as_slice().len() * 100,
-        Verb::Resolve(_) | Verb::Release(_) | Verb::Forget(_) => 0,
-    };
-    COMMAND_BYTES + payload
 }
 
 /// Proposes `calls` under one stamp, and leaves a task behind that answers them.
@@ -85,7 +73,17 @@ pub async fn propose(raft: &RaftGroup, lead: Lead, stamp: LogTime, calls: Vec<Pe
         }
     }
     sent.shard.observer.proposed(sent.shard.shard, commands.len());
-    let bytes = hapax_store::codec::batch::encode_batch(&Batch { time: stamp, commands });
+    let bytes = encode_batch(&Batch { time: stamp, commands });
+    if bytes.len() > BATCH_BYTES_MAX {
+        // What is cut by `command_bytes_max` is never so large; if it were, it must not get into the log.
+        tracing::error!(
+            shard = sent.shard.shard,
+            bytes = bytes.len(),
+            "an entry is too large to be proposed"
+        );
+        let refusal = Refusal::definite(ErrorCode::TooLarge, "the entry of this command would be too large");
+        return sent.finish(waiting, |_| Err(refusal.clone()));
+    }
     let (responder, reply) = ProgressResponder::<Types, ClientWriteResult<Types>>::complete_only();
     let leader = CommittedLeader::new(lead.term);
     let handed_over = raft.write(Proposal(bytes)).responder(responder).with_leader(leader).await;

@@ -1,9 +1,11 @@
 //! Claims, completes and replays through a whole cluster.
 
-use crate::asks::{Connection, answer, ask_all, ask_node, claim, complete, get, refusal_of, token_of};
+use crate::asks::{
+    Connection, address, answer, ask_all, ask_node, claim, complete, get, refusal_of, token_of,
+};
 use crate::harness::{Cluster, Setup};
-use hapax_core::request::{ClaimAsk, GetAsk, ListAsk};
-use hapax_core::{Ask, Basis, Reply, StateKind, Tenant};
+use hapax_core::request::{ClaimAsk, GetAsk, ListAsk, ResolveAsk};
+use hapax_core::{Ask, Basis, Metadata, Outcome, OutcomeClass, Reason, Reply, StateKind, Tenant};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -41,6 +43,28 @@ async fn commands_of_one_frame_on_one_address_take_effect_in_order() {
         Reply::State(view) => assert_eq!((view.state, view.token), (StateKind::Claimed, token)),
         other => panic!("{other:?}"),
     }
+}
+
+/// An entry over what a replica takes would stop each one that it reaches, for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verdicts_with_large_results_share_no_entry_that_is_too_large() {
+    let cluster = Cluster::form_with(Setup { shards: 1, ..Setup::of(3) }).await;
+    let leader = cluster.leader_of(0).unwrap();
+    let token = token_of(&cluster.ask(leader, claim("k", 1, 0)).await);
+    let outcome = Outcome {
+        class: OutcomeClass::Success,
+        result: vec![7; hapax_core::limits::RESULT_BYTES].into(),
+        metadata: Metadata::default(),
+    };
+    let reason = Reason::new("seen").unwrap();
+    let ask = ResolveAsk { address: address("k"), token, outcome: Some(outcome), retention_ms: None, reason };
+    // On one address, so that none of them is answered by a read.
+    for answer in ask_all(cluster.node(leader), vec![Ask::Resolve(ask); 40], 30_000).await {
+        assert!(!matches!(answer.reply, Reply::Error(_)), "{:?}", answer.reply);
+        assert_eq!(answer.witness.unwrap().basis, Basis::Applied, "it took an entry");
+    }
+    assert!(matches!(cluster.ask(leader, complete("k", token, "done")).await.reply, Reply::Completed(_)));
+    cluster.check_agreement().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
