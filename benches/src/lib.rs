@@ -1,6 +1,7 @@
 //! How fast Hapax is: work, generators and figures.
 //!
 //! - [`micro`]: the work of the micro benchmarks (`cargo bench -p hapax-bench`).
+//! - [`curves`]: how it scales, in tables and drawings.
 //! - [`counts`]: how many instructions that work takes, against a table.
 //! - [`load`]: callers against a running store, which check what they are answered.
 //! - [`peers`]: the same load on the stores that people use for this today, side by side.
@@ -9,6 +10,7 @@
 //! Times are noisy on shared machines: compare within one run, and prefer ratios.
 
 pub mod counts;
+pub mod curves;
 pub mod load;
 pub mod micro;
 pub mod peers;
