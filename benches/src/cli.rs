@@ -62,7 +62,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   hapax-bench curves --json curves.json --markdown curves.md --plots plots
-      all of it; about 40 minutes and 10 GB of disk, most of it for ten million records
+      all of it; about half an hour and 8 GB of disk, most of it for ten million records
   hapax-bench curves --only workers,shards --seconds 8 --rounds 3
   hapax-bench curves --only records,restart --records 100000,1000000 --record-nodes 3
   hapax-bench curves --only failover --repeats 10")]

@@ -141,14 +141,13 @@ impl Session<'_> {
     /// Notes a point, and tells it in a line.
     fn point(&mut self, shape: &'static Shape, x: f64, series: &str, round: u32, figures: Figures) {
         let point = Point { x, series: series.to_owned(), round, figures };
-        let apart = if series.is_empty() { String::new() } else { format!(", {series} {}", shape.series) };
         let told =
             shape.columns.iter().filter(|column| column.of == shape::Of::Middle).filter_map(|column| {
                 let figure = point.figures.get(column.figure)?;
                 Some(format!("{} {}", column.head, number(figure / column.unit, column.digits)))
             });
         let told = told.collect::<Vec<_>>().join(", ");
-        (self.tell)(&format!("{}, {} {}{apart}: {told}", shape.name, number(x, 0), shape.x.label));
+        (self.tell)(&format!("{}: {told}", shape.place(x, series)));
         self.measured.add(shape, point);
     }
 

@@ -13,7 +13,10 @@ use plotters::prelude::*;
 use std::ops::Range;
 
 /// Of one panel.
-const SIZE: (u32, u32) = (620, 420);
+const SIZE: (u32, u32) = (680, 420);
+const MARGIN: i32 = 14;
+/// The width of a legend beside the lines.
+const LEGEND: u32 = 160;
 const FONT: &str = "sans-serif";
 /// Apart also for those who see fewer colours, and on white and black.
 const COLOURS: [RGBColor; 6] = [
@@ -54,8 +57,10 @@ fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, curve: &Curve, panel: &Panel)
     let xs = Scale::of(curve.shape.x.is_log, curve.places());
     let lines = lines(curve, panel);
     let ys = Scale::upwards(panel.is_log, lines.iter().flat_map(|line| line.points.iter().map(|(_, y)| *y)));
+    let is_labelled = lines.iter().any(|line| !line.label.is_empty());
     let mut chart = ChartBuilder::on(area)
-        .margin(14)
+        .margin(MARGIN)
+        .margin_right(if is_labelled { LEGEND + 10 } else { 14 })
         .caption(curve.shape.title, (FONT, 17))
         .x_label_area_size(44)
         .y_label_area_size(70)
@@ -69,26 +74,20 @@ fn draw(area: &DrawingArea<SVGBackend<'_>, Shift>, curve: &Curve, panel: &Panel)
         .x_desc(curve.shape.x.label)
         .y_desc(panel.y)
         .draw()?;
-    let has_legend = lines.iter().any(|line| !line.label.is_empty());
-    for (line, colour) in lines.into_iter().zip(COLOURS.into_iter().cycle()) {
+    for (line, colour) in lines.iter().zip(COLOURS.into_iter().cycle()) {
         chart.draw_series(line.points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
-        chart
-            .draw_series(LineSeries::new(line.points, colour.stroke_width(2)))?
-            .label(line.label)
-            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2)));
+        chart.draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?;
     }
-    if has_legend {
-        chart
-            .configure_series_labels()
-            .position(if panel.is_log {
-                SeriesLabelPosition::UpperLeft
-            } else {
-                SeriesLabelPosition::LowerRight
-            })
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK.mix(0.3))
-            .label_font((FONT, 13))
-            .draw()?;
+    legend(area, &lines)
+}
+
+/// Beside the lines, so that it hides none of them.
+fn legend(area: &DrawingArea<SVGBackend<'_>, Shift>, lines: &[Drawn]) -> Result<()> {
+    let left = i32::try_from(SIZE.0 - LEGEND)?;
+    let labelled = lines.iter().zip(COLOURS.into_iter().cycle()).filter(|(line, _)| !line.label.is_empty());
+    for ((line, colour), y) in labelled.zip((MARGIN + 34..).step_by(20)) {
+        area.draw(&PathElement::new(vec![(left, y), (left + 18, y)], colour.stroke_width(2)))?;
+        area.draw(&Text::new(line.label.clone(), (left + 24, y - 6), (FONT, 13)))?;
     }
     Ok(())
 }
@@ -234,7 +233,7 @@ mod tests {
         let all = measured();
         let text = svg(&all.curves[0]).unwrap();
         assert_eq!(text, svg(&all.curves[0]).unwrap());
-        assert!(text.starts_with("<svg width=\"1240\" height=\"420\"") && text.ends_with("</svg>\n"));
+        assert!(text.starts_with("<svg width=\"1360\" height=\"420\"") && text.ends_with("</svg>\n"));
         for word in
             ["operations a second", "p99 of an operation, ms", "64 callers", "512 callers", "shards", "30 k"]
         {

@@ -1,5 +1,7 @@
 //! What a curve looks like: along what it goes, what its table tells, and what is drawn.
 
+use super::report::number;
+
 /// One curve.
 #[derive(Debug)]
 pub struct Shape {
@@ -15,6 +17,15 @@ pub struct Shape {
     pub columns: &'static [Column],
     /// What is drawn, side by side.
     pub panels: &'static [Panel],
+}
+
+impl Shape {
+    /// A place on it, for people.
+    #[must_use]
+    pub fn place(&self, x: f64, series: &str) -> String {
+        let place = format!("{}, {} {}", self.name, number(x, 0), self.x.label);
+        if series.is_empty() { place } else { format!("{place}, {series} {}", self.series) }
+    }
 }
 
 /// What changes from point to point.

@@ -80,13 +80,13 @@ pub(super) fn all() -> Vec<(Topic, &'static Shape, Vec<Setting>)> {
 pub(super) async fn run(session: &mut Session<'_>, shape: &'static Shape, settings: &[Setting]) {
     for round in 1..=session.plan.rounds {
         for setting in settings {
-            let at = format!("{}, {} {} {}", shape.name, setting.x, shape.x.label, setting.series);
+            let at = shape.place(setting.x, &setting.series);
             match Box::pin(measure(session, setting)).await {
                 Ok((report, figures)) => {
-                    session.check(at.trim_end(), &report);
+                    session.check(&at, &report);
                     session.point(shape, setting.x, &setting.series, round, figures);
                 }
-                Err(error) => session.failed(at.trim_end(), &error),
+                Err(error) => session.failed(&at, &error),
             }
         }
     }
