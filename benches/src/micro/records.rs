@@ -35,7 +35,8 @@ pub fn completed() -> Arc<Record> {
     stored(Some(&record), &complete(1, record.token), at(2))
 }
 
-fn stored(found: Option<&Record>, command: &Command, at: At) -> Arc<Record> {
+/// The record that a grant or a completion leaves.
+pub(crate) fn stored(found: Option<&Record>, command: &Command, at: At) -> Arc<Record> {
     match transition(found, command, at).expect("a known format") {
         Transition { change: Change::Put(record), .. } => record,
         other => unreachable!("a grant and a completion store a record, got {other:?}"),

@@ -33,6 +33,8 @@ enum Attempt {
     Elsewhere(Addr, Error),
     /// It will not.
     Refused(Error),
+    /// It was not begun: the call's time is over.
+    Late,
 }
 
 /// Until when a call is tried.
@@ -58,18 +60,25 @@ impl Inner {
         let mut request = Arc::new(request);
         let mut pause = Pause::new(self.config.retry_backoff);
         let (mut hops, mut tries, mut avoid) = (0, 0, None);
+        // What the copies so far met with tells more than that there is no time for another.
+        let mut met: Option<Error> = None;
         loop {
             set_wait(&mut request, until, self.env.now());
             let generation = self.routes.generation();
             let error = match self.attempt(&request, shard, (tries + hops, avoid.as_ref()), until).await {
                 Attempt::Replied(answer) => return Ok(answer),
                 Attempt::Refused(error) => return Err(error.weakened(*in_doubt)),
+                Attempt::Late => {
+                    let error = met.unwrap_or_else(|| Error::late(false));
+                    return Err(error.given_up().weakened(*in_doubt));
+                }
                 Attempt::Redirected(error) => {
                     self.counts.redirects.fetch_add(1, Ordering::Relaxed);
                     hops += 1;
                     avoid = None;
                     *in_doubt |= !error.is_definite();
                     if hops % (HOPS_MAX + 1) != 0 && self.env.now() < until.deadline {
+                        met = Some(error);
                         continue;
                     }
                     error
@@ -92,6 +101,7 @@ impl Inner {
             if self.routes.generation() == generation && error.code() != ErrorCode::Overloaded {
                 self.refresh_soon(until.deadline).await;
             }
+            met = Some(error);
         }
     }
 
@@ -113,7 +123,7 @@ impl Inner {
         };
         let now = self.env.now();
         if now >= until.deadline {
-            return Attempt::Refused(Error::late(false));
+            return Attempt::Late;
         }
         let link = match self.pool.link(&addr, until.deadline).await {
             Ok(link) => link,

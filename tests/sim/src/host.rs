@@ -99,6 +99,7 @@ impl Cluster {
                 data_dir: "/node".into(),
                 client_listen: "0.0.0.0:7401".to_owned(),
                 peer_listen: "0.0.0.0:7411".to_owned(),
+                threads: None,
             },
             cluster: ClusterSection {
                 id: "00112233445566778899aabbccddeeff".to_owned(),

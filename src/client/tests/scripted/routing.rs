@@ -78,6 +78,23 @@ async fn nodes_that_point_at_each_other_are_asked_at_a_measured_pace() {
     assert_eq!(nonces(&world).len(), 1);
 }
 
+/// The time ran out while the table was asked for: what the copy before that met with is the reason, not that there
+/// was no time for another copy.
+#[tokio::test(start_paused = true)]
+async fn a_call_without_time_for_another_copy_tells_what_the_last_one_met_with() {
+    let world = World::new(1, 1, |_| Act::Reply(spent()));
+    let client = world.default_client().await;
+    let falls_silent = std::sync::Arc::downgrade(&world);
+    world.script(move |_| {
+        falls_silent.upgrade().expect("the test holds it").deaf.send_replace(true);
+        refuse(ErrorCode::Unavailable, true)
+    });
+    let error = client.within(Duration::from_secs(1)).claim(claim("a")).await.expect_err("refused");
+    assert_eq!((error.code(), error.is_definite()), (ErrorCode::Unavailable, true), "{error}");
+    assert_eq!(error.text(), "scripted");
+    assert_eq!(nodes_asked(&world).len(), 1, "there was time for one copy");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_table_sent_unasked_moves_later_calls() {
     let world = World::new(2, 1, |seen| if seen.node == 0 { Act::Silence } else { Act::Reply(spent()) });

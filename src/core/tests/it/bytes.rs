@@ -4,7 +4,7 @@ use crate::stages::{Stage, stage};
 use crate::world::*;
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use hapax_core::command::{Batch, Command, ForgetMode};
-use hapax_core::{LogTime, Principal, Record, Reply, Token};
+use hapax_core::{Address, Key, LogTime, Operation, Principal, Record, Reply, Tenant, Token};
 use proptest::prelude::*;
 
 const CONFIG: Configuration<LittleEndian, Varint, Limit<65536>> =
@@ -54,6 +54,34 @@ fn a_value_that_breaks_its_rules_is_not_read() {
     for tag in [0u8, 7, 255] {
         assert!(bincode::decode_from_slice::<hapax_core::Verb, _>(&[tag], CONFIG).is_err());
     }
+}
+
+/// An address is read from the bytes that a plain vector has, up to the longest that there is.
+#[test]
+fn an_address_is_read_up_to_its_longest_form_and_no_further() {
+    let segment = "s".repeat(64);
+    let tenant = Tenant::new([segment.as_str(); 4].join("/")).unwrap();
+    let longest =
+        Address::new(&tenant, &Operation::new("o".repeat(128)).unwrap(), &Key::new(vec![0xff; 255]).unwrap());
+    let read = |canonical: Vec<u8>| {
+        let bytes = bincode::encode_to_vec(&canonical, CONFIG).unwrap();
+        bincode::decode_from_slice::<Address, _>(&bytes, CONFIG).map(|(address, used)| {
+            assert_eq!(used, bytes.len());
+            address
+        })
+    };
+    assert_eq!(read(longest.canonical().to_vec()).unwrap(), longest);
+    let plain = bincode::encode_to_vec(longest.canonical(), CONFIG).unwrap();
+    assert_eq!(bincode::encode_to_vec(&longest, CONFIG).unwrap(), plain);
+    let mut longer = longest.canonical().to_vec();
+    longer.push(0);
+    assert!(read(longer).is_err());
+    assert!(read(vec![0; 4096]).is_err());
+    assert!(read(Vec::new()).is_err());
+    let huge = bincode::encode_to_vec(u64::MAX, CONFIG).unwrap();
+    assert!(bincode::decode_from_slice::<Address, _>(&huge, CONFIG).is_err());
+    let upper = [&[0, 1, b'T', 1, b'o'][..], b"k"].concat();
+    assert!(read(upper).is_err(), "a tenant breaks its rules");
 }
 
 proptest! {

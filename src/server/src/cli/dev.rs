@@ -45,7 +45,9 @@ pub(super) struct DevArgs {
 impl DevArgs {
     /// Runs the cluster until the user ends it.
     pub(super) async fn run(&self, globals: &Globals, screen: Screen) -> anyhow::Result<Exit> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let plan = Plan {
+            threads: Plan::share_of(cores, self.nodes),
             nodes: self.nodes,
             dir: std::path::absolute(&self.dir)?,
             base_port: self.base_port,

@@ -52,6 +52,8 @@ impl Config {
             "is not among cluster.nodes",
         );
         errors.that(!self.node.data_dir.as_os_str().is_empty(), "node.data_dir", "is empty");
+        let threads = self.node.threads.unwrap_or(1);
+        errors.that((1..=1024).contains(&threads), "node.threads", "is not between 1 and 1024");
         let listens = [
             ("node.client_listen", &self.node.client_listen),
             ("node.peer_listen", &self.node.peer_listen),

@@ -120,6 +120,7 @@ fn template() -> Table {
             data_dir: PathBuf::new(),
             client_listen: String::new(),
             peer_listen: String::new(),
+            threads: Some(1),
         },
         cluster: ClusterSection {
             id: String::new(),

@@ -49,6 +49,10 @@ pub struct NodeSection {
     /// Where the other nodes are accepted, `ip:port`.
     #[serde(default = "default_peer_listen")]
     pub peer_listen: String,
+    /// Threads that run the node's tasks, 1–1024; as many as the machine has cores where absent. Nodes that share
+    /// a machine do best with a share of its cores each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u16>,
 }
 
 fn default_client_listen() -> String {

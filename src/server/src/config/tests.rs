@@ -157,6 +157,8 @@ fn each_rule_names_its_field() {
         ("timing.shutdown_ms", "600001"),
         ("storage.segment_bytes", "1048576"),
         ("storage.segment_bytes", "67108865"),
+        ("node.threads", "0"),
+        ("node.threads", "1025"),
         ("limits.connections", "0"),
         ("limits.calls_per_connection", "0"),
         ("limits.reply_bytes_per_connection", "1024"),

@@ -110,7 +110,8 @@ mod tests {
     use crate::config::Engine;
 
     fn plan(dir: &Path) -> Plan {
-        Plan { nodes: 3, dir: dir.to_owned(), base_port: 7400, shards: 16, engine: Engine::Fjall }
+        let (dir, engine) = (dir.to_owned(), Engine::Fjall);
+        Plan { nodes: 3, dir, base_port: 7400, shards: 16, engine, threads: 1 }
     }
 
     fn cluster(dir: &Path) -> String {

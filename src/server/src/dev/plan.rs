@@ -22,6 +22,8 @@ pub struct Plan {
     pub shards: u32,
     /// The record store's engine.
     pub engine: Engine,
+    /// Threads of each node: see [`Plan::share_of`].
+    pub threads: u16,
 }
 
 /// The ports of one node.
@@ -33,6 +35,12 @@ pub(super) struct Ports {
 }
 
 impl Plan {
+    /// Each node's share of a machine's cores, at least one: more threads would only wake one another.
+    #[must_use]
+    pub fn share_of(cores: usize, nodes: u16) -> u16 {
+        u16::try_from(cores / usize::from(nodes.max(1))).unwrap_or(u16::MAX).clamp(1, 1024)
+    }
+
     /// The nodes' numbers, from 1.
     pub(super) fn numbers(&self) -> std::ops::RangeInclusive<u16> {
         1..=self.nodes
@@ -67,6 +75,7 @@ impl Plan {
                 data_dir: self.node_dir(number).join("data"),
                 client_listen: own.client.to_string(),
                 peer_listen: own.peer.to_string(),
+                threads: Some(self.threads),
             },
             cluster: ClusterSection {
                 id: cluster.to_owned(),
@@ -140,7 +149,8 @@ mod tests {
     use super::*;
 
     fn plan(base_port: u16) -> Plan {
-        Plan { nodes: 3, dir: PathBuf::from("/tmp/x"), base_port, shards: 16, engine: Engine::Sled }
+        let dir = PathBuf::from("/tmp/x");
+        Plan { nodes: 3, dir, base_port, shards: 16, engine: Engine::Sled, threads: 2 }
     }
 
     #[test]
@@ -155,6 +165,14 @@ mod tests {
         assert_eq!(loaded.http.listen, "127.0.0.1:7422");
         assert_eq!(loaded.cluster.nodes[2].peer, "127.0.0.1:7413");
         assert_eq!((loaded.replication(), loaded.storage.engine), (3, Engine::Sled));
+        assert_eq!(loaded.node.threads, Some(2));
+    }
+
+    #[test]
+    fn nodes_share_the_cores_and_each_has_one() {
+        let shares = [(2, 3), (8, 3), (8, 1), (1, 7), (100_000, 1)];
+        let expected = [1, 2, 8, 1, 1024];
+        assert_eq!(shares.map(|(cores, nodes)| Plan::share_of(cores, nodes)), expected);
     }
 
     #[test]

@@ -44,11 +44,11 @@ pub fn run(config: Config, world: World, end_with_stdin: bool) -> anyhow::Result
     for name in Config::unknown_variables() {
         tracing::warn!(name, "this environment variable sets nothing");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("hapax")
-        .build()
-        .context("cannot start the runtime")?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = config.node.threads {
+        runtime.worker_threads(threads.into());
+    }
+    let runtime = runtime.enable_all().thread_name("hapax").build().context("cannot start the runtime")?;
     runtime.block_on(async {
         let stop = stop::on_signals(end_with_stdin)?;
         let ports = Ports::bind(&config).await?;

@@ -20,6 +20,7 @@ async fn node(dir: &Path) -> (Config, Ports) {
             data_dir: dir.join("data"),
             client_listen: "127.0.0.1:0".to_owned(),
             peer_listen: "127.0.0.1:0".to_owned(),
+            threads: None,
         },
         cluster: ClusterSection {
             id: "00112233445566778899aabbccddeeff".to_owned(),

@@ -4,15 +4,25 @@
 
 use super::{CodecError, VERSION, decode_first, decode_plain, encode_plain, versioned};
 use bytes::Bytes;
-use hapax_core::{Batch, LogTime, limits};
+use hapax_core::{Batch, Blob, Command, LogTime, Verb, limits};
 
 /// The bytes of a batch, as they are proposed, stored in the log and sent to peers.
 #[must_use]
 pub fn encode_batch(batch: &Batch) -> Bytes {
-    let mut out = Vec::with_capacity(64 + batch.commands.len() * 256);
+    let mut out = Vec::with_capacity(64 + batch.commands.iter().map(size_hint).sum::<usize>());
     out.push(VERSION);
     encode_plain(batch, &mut out);
     out.into()
+}
+
+/// About how many bytes a command takes; an estimate from above for all but those with field digests.
+fn size_hint(command: &Command) -> usize {
+    let payload = match &command.verb {
+        Verb::Complete(complete) => complete.outcome.result.len() + complete.outcome.metadata.size_bytes(),
+        Verb::Renew(renew) => renew.checkpoint.as_ref().map_or(0, Blob::len),
+        _ => 128,
+    };
+    64 + command.principal.as_str().len() + command.address.canonical().len() + payload
 }
 
 /// Reads a batch back.

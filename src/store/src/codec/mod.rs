@@ -94,10 +94,13 @@ impl bincode::enc::write::Writer for Appender<'_> {
 /// Where the checksum stands in a sealed value: after the version byte.
 const SEAL_BYTES: usize = 5;
 
-/// A value that starts with room for the version byte and the checksum.
+/// What a value starts with before it is sealed: the version byte, and room for the checksum.
+const UNSEALED: [u8; SEAL_BYTES] = [VERSION, 0, 0, 0, 0];
+
+/// A value that is not sealed yet.
 fn unsealed(capacity: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(SEAL_BYTES + capacity);
-    out.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
+    out.extend_from_slice(&UNSEALED);
     out
 }
 

@@ -4,7 +4,7 @@
 //! always found. *Review at* is the first log time at which the record may be less than what is stored; until
 //! then reclaiming can pass it by without decoding it.
 
-use super::{CodecError, SEAL_BYTES, decode_plain, encode_plain, seal, unseal, unsealed};
+use super::{CodecError, SEAL_BYTES, UNSEALED, decode_plain, encode_plain, seal, unseal};
 use hapax_core::{Address, LogTime, Record, State};
 
 const WHAT: &str = "a record";
@@ -18,11 +18,18 @@ pub fn encode_record(address: &Address, record: &Record) -> Vec<u8> {
 /// As [`encode_record`], for an address that is at hand in its canonical form.
 #[must_use]
 pub(crate) fn encode_record_at(canonical: &[u8], record: &Record) -> Vec<u8> {
-    let mut out = unsealed(8 + 256);
-    out.extend_from_slice(&review_at(record).0.to_le_bytes());
-    encode_plain(record, &mut out);
-    seal(&mut out, canonical);
+    let mut out = Vec::with_capacity(512);
+    encode_record_into(canonical, record, &mut out);
     out
+}
+
+/// As [`encode_record_at`], in place of what `out` held.
+pub(crate) fn encode_record_into(canonical: &[u8], record: &Record, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&UNSEALED);
+    out.extend_from_slice(&review_at(record).0.to_le_bytes());
+    encode_plain(record, out);
+    seal(out, canonical);
 }
 
 /// Reads the record kept at the address with this canonical encoding.

@@ -166,7 +166,15 @@ impl Records {
             records: u32::try_from(self.list.len()).unwrap_or(u32::MAX),
             groups: self.groups.iter().copied().collect(),
         };
-        let mut encoder = Encoder { place, start: place.offset, encoded: Encoded::default(), piece_start: 0 };
+        let copied_bytes: usize =
+            self.list.iter().map(|record| record.body.len()).filter(|len| *len < COPIED_BODY_BYTES_MAX).sum();
+        let encoded = Encoded {
+            // The headers, the mark and the padding to a block, besides the bodies.
+            copied: Vec::with_capacity(copied_bytes + (self.list.len() + 1) * 128 + block_bytes as usize),
+            offsets: Vec::with_capacity(self.list.len()),
+            ..Encoded::default()
+        };
+        let mut encoder = Encoder { place, start: place.offset, encoded, piece_start: 0 };
         encoder.record(Kind::Mark, 0, NOBODY, NOWHERE, &mark.encode().into());
         for record in &self.list {
             let group = record.group.as_ref().map_or(NOBODY, |group| group.id);

@@ -38,6 +38,10 @@ impl Cache {
         Some(Arc::clone(&entry.record))
     }
 
+    pub(crate) fn holds(&self, address: &Address) -> bool {
+        self.entries.contains_key(address)
+    }
+
     pub(crate) fn insert(&mut self, address: Address, record: Arc<Record>) {
         let bytes = footprint(&address, Some(&record));
         if bytes > self.bytes_max {
@@ -70,6 +74,10 @@ impl Cache {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     fn evict(&mut self) {

@@ -120,13 +120,20 @@ impl Overlay {
     }
 
     /// Moves a part of the written job into the cache. The job itself still hides it until [`Overlay::retire`].
+    ///
+    /// Of a job that would push out most of what readers have asked for, only what is cached already is: its rows are
+    /// the engine's newest, which it holds in memory itself.
     pub(crate) fn keep_written<'a>(
         &mut self,
         part: impl Iterator<Item = (&'a Address, &'a Option<Arc<Record>>)>,
     ) {
+        let takes_new = self.writing_bytes <= self.cache.bytes_max() / 2;
         for (address, record) in part {
             match record {
-                Some(record) => self.cache.insert(address.clone(), Arc::clone(record)),
+                Some(record) if takes_new || self.cache.holds(address) => {
+                    self.cache.insert(address.clone(), Arc::clone(record));
+                }
+                Some(_) => {}
                 None => self.cache.remove(address),
             }
         }
@@ -293,6 +300,27 @@ mod tests {
         overlay.fill(&address(), &record(1), ticket);
         overlay.retire();
         assert_eq!(known(&mut overlay), None, "the engine is asked again");
+    }
+
+    /// What is cached must not stay as it was, however much was written with it; the rest of a large job does not push
+    /// out what readers asked for.
+    #[test]
+    fn of_a_large_job_only_what_is_cached_enters_the_cache() {
+        let other = |n: u32| {
+            let (tenant, operation) = (Tenant::new("t").expect("valid"), Operation::new("o").expect("valid"));
+            Address::new(&tenant, &operation, &Key::new(format!("k{n}")).expect("valid"))
+        };
+        let mut overlay = Overlay::new(20_000);
+        let ticket = overlay.ticket();
+        overlay.fill(&address(), &record(1), ticket);
+        overlay.put(address(), Some(record(2)));
+        (0..100).for_each(|n| drop(overlay.put(other(n), Some(record(1)))));
+        write_all(&mut overlay);
+        assert_eq!(known(&mut overlay), Some(Some(record(2))));
+        assert!(matches!(overlay.get(&other(99)), Found::Unknown(_)), "the engine is asked for it");
+        overlay.put(other(7), Some(record(3)));
+        write_all(&mut overlay);
+        assert!(matches!(overlay.get(&other(7)), Found::Known(Some(_))), "a small job is kept");
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //!   marks kept outside (see `marks`) tell that apart from a crash.
 //! - `clear()` is not used; a space is emptied by dropping it and taking a new name.
 //! - A commit may stall for a long time behind compactions, so that only the background writer commits.
+//! - Rows are handed over and given back as views of shared buffers, not copied; whoever keeps one for long keeps the
+//!   buffer or block that it is part of.
 //! - A flush or a compaction that ends while a batch is being applied to the memtable makes the rows so far
 //!   visible, so that a snapshot taken then would show a part of the batch. While a space is written, its views
 //!   are of before the batch.
@@ -161,7 +163,7 @@ impl EngineSpace for FjallSpace {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         guarded("read a row", || {
             let value = self.keyspace.get(key).map_err(|error| failed("read a row", error))?;
-            Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+            Ok(value.map(Bytes::from))
         })
     }
 
@@ -173,8 +175,8 @@ impl EngineSpace for FjallSpace {
             let mut batch = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), rows.len());
             for (key, value) in rows {
                 match value {
-                    Some(value) => batch.insert(&self.keyspace, key.as_ref(), value.as_ref()),
-                    None => batch.remove(&self.keyspace, key.as_ref()),
+                    Some(value) => batch.insert(&self.keyspace, key.clone(), value.clone()),
+                    None => batch.remove(&self.keyspace, key.clone()),
                 }
             }
             let _one_at_a_time = self.commit.lock();
@@ -216,7 +218,7 @@ impl EngineView for FjallView {
         guarded("read a row", || {
             let value =
                 self.snapshot.get(&self.keyspace, key).map_err(|error| failed("read a row", error))?;
-            Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+            Ok(value.map(Bytes::from))
         })
     }
 
@@ -235,7 +237,7 @@ impl EngineView for FjallView {
                     inner.get_or_insert_with(|| snapshot.range::<Vec<u8>, _>(&keyspace, range.clone()));
                 let Some(row) = rows.next() else { return Ok(None) };
                 let (key, value) = row.into_inner().map_err(|error| failed("scan rows", error))?;
-                Ok(Some((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value))))
+                Ok(Some((Bytes::from(key), Bytes::from(value))))
             });
             over = !matches!(row, Ok(Some(_)));
             row.transpose()

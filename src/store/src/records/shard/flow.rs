@@ -2,7 +2,7 @@
 
 use super::ShardRecords;
 use crate::codec::meta::{AppliedMeta, encode_meta};
-use crate::codec::record::encode_record;
+use crate::codec::record::encode_record_into;
 use crate::log::LogPosition;
 use crate::records::doubt::{self, doubtful_since};
 use crate::records::engine::{BatchRow, EngineSpace};
@@ -10,7 +10,7 @@ use crate::records::error::StoreError;
 use crate::records::keys;
 use crate::records::ledger::Ledger;
 use crate::records::overlay::Changed;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hapax_core::seeded::{self, Bug};
 use hapax_core::{Address, LogTime, Record};
 use std::collections::BTreeSet;
@@ -174,6 +174,19 @@ fn sorted(changed: &Changed) -> Sorted {
     sorted
 }
 
+/// Buffers that the rows of a batch share are of this size, or of that of a larger row: large enough that few are
+/// allocated, small enough that a row that outlives the others keeps little.
+const SHARED_BYTES: usize = 64 << 10;
+
+/// A copy of `bytes` in the buffer, or in a new one where it is full.
+fn share(buffer: &mut BytesMut, bytes: &[u8]) -> Bytes {
+    if buffer.capacity() < bytes.len() {
+        *buffer = BytesMut::with_capacity(SHARED_BYTES.max(bytes.len()));
+    }
+    buffer.extend_from_slice(bytes);
+    buffer.split().freeze()
+}
+
 /// The rows of a batch, ascending: the records, the ledger, the position, the doubtful.
 fn rows_of(
     changed: &Sorted,
@@ -182,9 +195,14 @@ fn rows_of(
     doubtful: &mut BTreeSet<Address>,
 ) -> Vec<BatchRow> {
     let mut rows = Vec::with_capacity(changed.len() + 8);
+    let (mut shared, mut encoded) = (BytesMut::new(), Vec::new());
     for (address, record) in changed {
-        let value = record.as_ref().map(|record| encode_record(address, record).into());
-        rows.push((Bytes::copy_from_slice(address.canonical()), value));
+        let key = share(&mut shared, address.canonical());
+        let value = record.as_ref().map(|record| {
+            encode_record_into(address.canonical(), record, &mut encoded);
+            share(&mut shared, &encoded)
+        });
+        rows.push((key, value));
     }
     rows.extend(ledger.rows());
     rows.push((Bytes::from_static(keys::META), Some(encode_meta(meta, keys::META).into())));
