@@ -68,6 +68,7 @@ impl Nodes {
         std::fs::create_dir_all(&dir)?;
         let mut command = Command::new(&self.program);
         command.args(["server", "--end-with-stdin", "--name", &name]);
+        command.args(["--set", &format!("node.threads={}", threads(self.count()))]);
         command.arg("--config").arg(self.dir.path().join("cluster.toml"));
         command.arg("--data-dir").arg(dir.join("data"));
         let at = |offset| address(self.base_port, offset, index).to_string();
@@ -182,6 +183,12 @@ pub fn disk_bytes(dir: &Path) -> Result<u64> {
         };
     }
     Ok(bytes)
+}
+
+/// A node's share of the machine's cores, as `hapax dev` has it.
+fn threads(nodes: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores / nodes.max(1)).clamp(1, 1024)
 }
 
 fn name(index: usize) -> String {
