@@ -1,5 +1,6 @@
 //! The command line.
 
+mod curves;
 mod peers;
 
 use anyhow::{Context as _, Result, bail};
@@ -51,6 +52,21 @@ Examples:
   hapax-bench peers --json peers.json
   hapax-bench peers --only hapax,redis --workers 64 --rounds 1")]
     Peers(peers::PeersArgs),
+    /// Measure how it scales: over callers, shards, sizes, replays, nodes, live records; restarts and failover
+    ///
+    /// One thing changes from point to point, and the rest stays: three nodes, as many shards as nodes, 20 % replays,
+    /// 256-byte results. Each point of `workers`, `shards`, `value`, `replays` and `nodes` has a cluster of its own;
+    /// `records` and `restart` share one that grows; `failover` kills the node that leads most shards, again and again.
+    /// The callers check what they are answered. Tables go to standard output. Exit status 1 when an answer was wrong,
+    /// 2 when a point could not be run.
+    #[command(after_help = "\
+Examples:
+  hapax-bench curves --json curves.json --markdown curves.md --plots plots
+      all of it; about half an hour and 8 GB of disk, most of it for ten million records
+  hapax-bench curves --only workers,shards --seconds 8 --rounds 3
+  hapax-bench curves --only records,restart --records 100000,1000000 --record-nodes 3
+  hapax-bench curves --only failover --repeats 10")]
+    Curves(curves::CurvesArgs),
 }
 
 #[derive(Args, Debug)]
@@ -124,6 +140,7 @@ impl Command {
         match self {
             Self::Load(args) => args.run().await,
             Self::Peers(args) => args.run().await,
+            Self::Curves(args) => args.run().await,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use hapax_bench::load::draw::Mix;
+use hapax_bench::load::fill::fill;
+use hapax_bench::load::run::{keys, run_on};
 use hapax_bench::load::store::{Claimed, Failure, Store};
 use hapax_bench::load::{Options, Report, run};
 use hapax_bench::servers::usage::Servers;
@@ -31,6 +33,8 @@ enum Kept {
 #[derive(Clone)]
 struct Memory {
     lie: Lie,
+    /// It lies each time where it could.
+    always: bool,
     keys: Arc<Mutex<HashMap<String, Kept>>>,
     asked: Arc<AtomicU64>,
     /// When the store answers nothing, from when to when.
@@ -39,7 +43,7 @@ struct Memory {
 
 impl Memory {
     fn new(lie: Lie) -> Self {
-        Self { lie, keys: Arc::default(), asked: Arc::default(), stalls: None }
+        Self { lie, always: false, keys: Arc::default(), asked: Arc::default(), stalls: None }
     }
 
     async fn answer(&self) {
@@ -50,7 +54,7 @@ impl Memory {
     }
 
     fn lies(&self, lie: Lie) -> bool {
-        self.lie == lie && self.asked.fetch_add(1, Ordering::Relaxed) % 100 == 7
+        self.lie == lie && (self.always || self.asked.fetch_add(1, Ordering::Relaxed) % 100 == 7)
     }
 }
 
@@ -162,4 +166,57 @@ async fn a_closed_loop_hides_a_stall_behind_its_workers() {
     let store = Memory { stalls, ..Memory::new(Lie::None) };
     let report = load(store, &Options { workers: 4, ..options() }).await;
     assert!(report.all.max_us >= 190_000 && report.all.p99_us < 2_000, "{}", report.table());
+}
+
+/// Calls that fail are made up for, and what is there already counts.
+#[tokio::test(start_paused = true)]
+async fn a_fill_ends_at_its_number_of_completed_keys() {
+    let options = Options { mix: Mix { replays: 0.0, duplicates: 0.0, skew: 0.0 }, ..options() };
+    for lie in [Lie::None, Lie::Fails] {
+        let store = Memory::new(lie);
+        let work = keys(&options).expect("keys");
+        for (target, added) in [(5_000, 5_000), (8_000, 3_000), (2_000, 0)] {
+            let mut told = Vec::new();
+            let tell = |count| told.push(count);
+            let filled =
+                fill(std::slice::from_ref(&store), &options, &work, target, tell).await.expect("a fill");
+            assert_eq!((filled.keys, filled.wrong), (added, 0));
+        }
+        let done = store
+            .keys
+            .lock()
+            .expect("no holder panics")
+            .values()
+            .filter(|kept| matches!(kept, Kept::Done(_)))
+            .count();
+        assert_eq!((done, work.count()), (8_000, 8_000));
+    }
+}
+
+/// Replays draw from what earlier runs have kept, whichever workers kept it.
+#[tokio::test(start_paused = true)]
+async fn a_later_run_replays_the_keys_of_a_fill() {
+    let fresh = Options { mix: Mix { replays: 0.0, duplicates: 0.0, skew: 0.0 }, ..options() };
+    let (store, work) = (Memory::new(Lie::None), keys(&fresh).expect("keys"));
+    fill(std::slice::from_ref(&store), &fresh, &work, 1_000, |_| ()).await.expect("a fill");
+    let replays =
+        Options { mix: Mix { replays: 100.0, duplicates: 0.0, skew: 0.0 }, workers: 4, ..options() };
+    let report = run_on(&[store], &Servers::default(), &replays, &work).await.expect("the load runs");
+    assert!(report.is_right(), "{}", report.table());
+    assert_eq!((report.kinds.len(), report.kinds[0].kind, work.count()), (1, "replay", 1_000));
+    assert_eq!(report.read_back, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fill_finds_lies_and_ends_where_nothing_succeeds() {
+    let options = Options { mix: Mix { replays: 0.0, duplicates: 0.0, skew: 0.0 }, ..options() };
+    let lies = Memory::new(Lie::SaysThatNewKeysRun);
+    let filled =
+        fill(&[lies], &options, &keys(&options).expect("keys"), 2_000, |_| ()).await.expect("a fill");
+    assert!(filled.keys == 2_000 && filled.wrong > 0 && !filled.wrong_examples.is_empty(), "{filled:?}");
+    // Every claim fails, from the first.
+    let fails = Memory { always: true, ..Memory::new(Lie::Fails) };
+    let error =
+        fill(&[fails], &options, &keys(&options).expect("keys"), 100, |_| ()).await.expect_err("no key");
+    assert!(error.to_string().contains("0 are: too much"), "{error}");
 }

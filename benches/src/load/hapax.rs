@@ -34,6 +34,15 @@ impl Hapax {
     pub fn shards(&self) -> usize {
         self.client.table().shards.len()
     }
+
+    /// On which of them a key is.
+    ///
+    /// # Errors
+    /// When it cannot be a key.
+    pub fn shard_of(&self, key: &str) -> Result<usize, Failure> {
+        let shards = u32::try_from(self.shards()).unwrap_or(u32::MAX);
+        Ok(address(key)?.shard(shards) as usize)
+    }
 }
 
 fn address(key: &str) -> Result<Address, Failure> {

@@ -13,6 +13,7 @@
 //! to check them.
 
 pub mod draw;
+pub mod fill;
 pub mod hapax;
 pub mod progress;
 pub mod report;

@@ -44,27 +44,38 @@ pub struct Options {
 /// # Errors
 /// When a worker or the system fails; what the store does wrong is in the report.
 pub async fn run<S: Store>(stores: &[S], servers: &Servers, options: &Options) -> Result<Report> {
+    run_on(stores, servers, options, &keys(options)?).await
+}
+
+/// Keys of this run's own, for as many workers as the options have.
+///
+/// # Errors
+/// Never, in truth: the name of a run is long enough.
+pub fn keys(options: &Options) -> Result<Arc<Work>> {
+    let run = Draw::new(options.mix, options.seed, u64::from(std::process::id())).caller();
+    let run = u64::from_le_bytes(run[..8].try_into().context("eight bytes")?) ^ now_ns();
+    Ok(Arc::new(Work::new(run, options.value_bytes.clone(), options.workers)))
+}
+
+/// As [`run`], on keys that earlier runs have used: replays ask for those too. No more workers take part than the keys
+/// were made for.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on<S: Store>(
+    stores: &[S],
+    servers: &Servers,
+    options: &Options,
+    work: &Arc<Work>,
+) -> Result<Report> {
     let begin = Instant::now();
     let measured_from = begin + options.warm_up;
     let end = measured_from + options.measured;
     let every = options.rate.map(|rate| Duration::from_secs_f64(1.0 / rate.max(1e-3)));
-    let schedule = Arc::new(Schedule { begin, measured_from, end, every, turns: AtomicU64::new(0) });
-    let run = Draw::new(options.mix, options.seed, u64::from(std::process::id())).caller();
-    let run = u64::from_le_bytes(run[..8].try_into().context("eight bytes")?) ^ now_ns();
-    let work = Arc::new(Work::new(run, options.value_bytes.clone(), options.workers));
+    let turns = AtomicU64::new(0);
+    let schedule = Arc::new(Schedule { begin, measured_from, end, every, calls: None, turns });
     let progress = Arc::new(Progress::default());
-    let mut workers = JoinSet::new();
-    for number in 0..options.workers {
-        let worker = Worker {
-            number,
-            store: stores.get(number % stores.len().max(1)).context("no store")?.clone(),
-            work: Arc::clone(&work),
-            schedule: Arc::clone(&schedule),
-            draw: Draw::new(options.mix, options.seed, number as u64),
-            progress: Arc::clone(&progress),
-        };
-        workers.spawn(worker.run());
-    }
+    let workers = begin_all(stores, options, work, &schedule, &progress)?;
     let measuring = async {
         let (tally, usage) = tokio::join!(collect(workers), measure(servers, &schedule));
         anyhow::Ok((tally?, usage?))
@@ -77,11 +88,34 @@ pub async fn run<S: Store>(stores: &[S], servers: &Servers, options: &Options) -
         Progress::end_line();
     }
     let mut report = Report::new(options, &tally, &usage);
-    report.read_back(read_back(stores, &work, options).await);
+    report.read_back(read_back(stores, work, options).await);
     Ok(report)
 }
 
-async fn collect(mut workers: JoinSet<Tally>) -> Result<Tally> {
+/// Starts every worker.
+pub(super) fn begin_all<S: Store>(
+    stores: &[S],
+    options: &Options,
+    work: &Arc<Work>,
+    schedule: &Arc<Schedule>,
+    progress: &Arc<Progress>,
+) -> Result<JoinSet<Tally>> {
+    let mut workers = JoinSet::new();
+    for number in 0..options.workers.min(work.workers()) {
+        let worker = Worker {
+            number,
+            store: stores.get(number % stores.len().max(1)).context("no store")?.clone(),
+            work: Arc::clone(work),
+            schedule: Arc::clone(schedule),
+            draw: Draw::new(options.mix, options.seed, number as u64),
+            progress: Arc::clone(progress),
+        };
+        workers.spawn(worker.run());
+    }
+    Ok(workers)
+}
+
+pub(super) async fn collect(mut workers: JoinSet<Tally>) -> Result<Tally> {
     let mut all = Tally::default();
     while let Some(tally) = workers.join_next().await {
         all.merge(tally.context("a worker failed")?);
@@ -98,7 +132,7 @@ async fn measure(servers: &Servers, schedule: &Schedule) -> Result<Usage> {
 }
 
 /// Asks for some completed keys once more; what is not there as it was kept is told.
-async fn read_back<S: Store>(stores: &[S], work: &Work, options: &Options) -> (u64, Vec<String>) {
+pub async fn read_back<S: Store>(stores: &[S], work: &Work, options: &Options) -> (u64, Vec<String>) {
     let mut draw = Draw::new(Mix { skew: 0.0, ..options.mix }, options.seed, u64::MAX);
     let (mut read, mut lost) = (0, Vec::new());
     for at in 0..options.read_back {

@@ -29,6 +29,20 @@ impl Work {
         Self { run, value_bytes, used, unknown: Mutex::default(), any_unknown: AtomicBool::new(false) }
     }
 
+    /// For how many workers.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.used.len()
+    }
+
+    /// How many keys are completed; those of which nobody knows do not count.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let used: u64 = self.used.iter().map(|used| used.load(Ordering::Acquire)).sum();
+        let unknown = self.unknown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len();
+        used.saturating_sub(unknown as u64)
+    }
+
     /// The name of a worker's `n`th key.
     #[must_use]
     pub fn key(&self, worker: usize, n: u64) -> String {
@@ -101,8 +115,9 @@ mod tests {
         let work = Work::new(1, 1..=1, 2);
         assert_eq!(work.completed(|_| 0), None);
         work.done(0);
-        assert_eq!(work.next(0), 1);
+        assert_eq!((work.next(0), work.count(), work.workers()), (1, 1, 2));
         work.failed(0);
+        assert_eq!((work.next(0), work.count()), (2, 1));
         assert_eq!(work.completed(|_| 0), Some((0, 0)));
         assert_eq!(work.completed(|count| if count == 2 { 1 } else { 0 }), None, "the other worker has none");
         let mut places = [0, 1].into_iter();

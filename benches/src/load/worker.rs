@@ -24,6 +24,8 @@ pub struct Schedule {
     pub end: Instant,
     /// Between the beginnings of two calls of all workers; each begins when the last has ended where absent.
     pub every: Option<Duration>,
+    /// No more calls than that begin; as many as there is time for where absent.
+    pub calls: Option<u64>,
     /// Calls begun, of all workers.
     pub turns: AtomicU64,
 }
@@ -32,6 +34,9 @@ impl Schedule {
     /// Waits until this worker's next call is due and tells when it was; `None` at the end.
     async fn turn(&self) -> Option<Instant> {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        if self.calls.is_some_and(|calls| turn >= calls) {
+            return None;
+        }
         let due = match self.every {
             None => Instant::now(),
             Some(every) => {

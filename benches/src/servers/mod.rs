@@ -2,7 +2,9 @@
 
 pub mod etcd;
 pub mod hapax;
+pub mod http;
 pub mod nats;
+pub mod nodes;
 pub mod postgres;
 pub mod process;
 pub mod redis;

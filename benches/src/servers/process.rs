@@ -14,7 +14,10 @@ use tokio::time::{Instant, sleep};
 /// Until a server must answer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Between two attempts to reach it.
-const TRY_EVERY: Duration = Duration::from_millis(50);
+const TRY_EVERY: Duration = Duration::from_millis(10);
+
+/// Between two looks whether it has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How a server is made to end at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +41,21 @@ impl Process {
     ///
     /// # Errors
     /// When it cannot be run.
-    pub fn start(mut command: Command, said: &Path, end: End) -> Result<Self> {
+    pub fn start(command: Command, said: &Path, end: End) -> Result<Self> {
+        Self::start_with(command, said, end, Stdio::null())
+    }
+
+    /// As [`Process::start`], and its standard input ends when this program does, however that ends.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn start_held(command: Command, said: &Path, end: End) -> Result<Self> {
+        Self::start_with(command, said, end, Stdio::piped())
+    }
+
+    fn start_with(mut command: Command, said: &Path, end: End, input: Stdio) -> Result<Self> {
         let output = File::create(said).context("cannot make a file for what a server says")?;
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        command.stdin(input).stdout(output.try_clone()?).stderr(output);
         // An interrupt from the terminal goes to this program only, which ends its servers.
         command.process_group(0);
         let program = command.get_program().to_string_lossy().into_owned();
@@ -72,6 +87,31 @@ impl Process {
                 return Err(tried.context(format!("not ready in time:\n{}", self.said())));
             }
             sleep(TRY_EVERY).await;
+        }
+    }
+
+    /// Tells it to stop.
+    pub fn terminate(&self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _already_gone = kill_process(pid, Signal::TERM);
+        }
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// When it runs on after `within`, or does not end well; then with what it said.
+    pub async fn ended(&mut self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("the server ended with {status}:\n{}", self.said()),
+                None if Instant::now() > deadline => {
+                    bail!("the server did not stop within {} s:\n{}", within.as_secs(), self.said())
+                }
+                None => sleep(LOOK_EVERY).await,
+            }
         }
     }
 
@@ -137,6 +177,23 @@ mod tests {
         let reached = process.reached(async || -> Result<()> { bail!("refused") }).await;
         let text = format!("{:#}", reached.unwrap_err());
         assert!(text.contains("exit status: 3") && text.contains("the disk is full"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_told_to_stop_ends_well_or_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("ready");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        for (status, is_well) in [(0, true), (4, false)] {
+            let mut command = Command::new("/bin/sh");
+            let script = format!("trap 'exit {status}' TERM; echo > \"$0\"; read nothing");
+            command.args(["-c", &script]).arg(&fifo);
+            let mut process = Process::start_held(command, &dir.path().join("said"), End::Kill).unwrap();
+            assert_eq!(std::fs::read_to_string(&fifo).unwrap(), "\n");
+            process.terminate();
+            let ended = process.ended(Duration::from_secs(60)).await;
+            assert_eq!(ended.is_ok(), is_well, "{ended:?}");
+        }
     }
 
     #[test]

@@ -42,6 +42,19 @@ impl Servers {
         let servers = self.pids.iter().map(|pid| used_by_tree(*pid)).collect::<Result<_>>()?;
         Ok(Usage { servers, own: used(std::process::id(), Count::Own)? })
     }
+
+    /// Bytes of memory that the processes themselves hold now, together.
+    ///
+    /// # Errors
+    /// When a process is gone, or may not be looked at.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let resident = |pid: &u32| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/status"))
+                .with_context(|| format!("cannot look at process {pid}"))?;
+            resident_of(&text).with_context(|| format!("/proc/{pid}/status has another form"))
+        };
+        self.pids.iter().map(resident).sum()
+    }
 }
 
 impl Usage {
@@ -129,6 +142,11 @@ fn written_of(io: &str) -> Option<u64> {
     io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
 }
 
+fn resident_of(status: &str) -> Option<u64> {
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
+    Some(kib.parse::<u64>().ok()? * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +159,8 @@ mod tests {
         assert_eq!(ticks_of("4242 (short) S 1", Count::Own), None);
         assert_eq!(written_of("rchar: 1\nwrite_bytes: 4096\ncancelled_write_bytes: 0\n"), Some(4096));
         assert_eq!(written_of("rchar: 1\n"), None);
+        assert_eq!(resident_of("VmPeak:\t 900 kB\nVmRSS:\t  12 kB\n"), Some(12 * 1024));
+        assert!(Servers::new(vec![std::process::id()]).resident_bytes().unwrap() > 100_000);
     }
 
     #[test]
