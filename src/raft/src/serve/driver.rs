@@ -38,6 +38,18 @@ pub enum Message {
     TickThenRead(Vec<Pending>),
 }
 
+impl Message {
+    fn calls(&self) -> &[Pending] {
+        let (Self::Calls(calls) | Self::Propose(calls) | Self::TickThenRead(calls)) = self;
+        calls
+    }
+
+    fn into_calls(self) -> Vec<Pending> {
+        let (Self::Calls(calls) | Self::Propose(calls) | Self::TickThenRead(calls)) = self;
+        calls
+    }
+}
+
 /// Who leads a shard as far as this node knows, for hints.
 pub type LeaderHints = Arc<dyn Fn(u32) -> Option<LeaderHint> + Send + Sync>;
 
@@ -69,10 +81,8 @@ impl DriverHandle {
         let room = self.queued_max.saturating_sub(self.queued.load(Ordering::Relaxed));
         let mut over = calls.split_off(calls.len().min(room));
         self.queued.fetch_add(calls.len(), Ordering::Relaxed);
-        if let Err(error) = self.messages.send(Message::Calls(calls))
-            && let Message::Calls(calls) = error.0
-        {
-            over.extend(calls);
+        if let Err(SendError(message)) = self.messages.send(Message::Calls(calls)) {
+            over.extend(message.into_calls());
         }
         over
     }
@@ -83,18 +93,14 @@ impl DriverHandle {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// Calls from the reader that must be proposed.
-    pub fn propose(&self, calls: Vec<Pending>) {
-        if !calls.is_empty() {
-            self.queued.fetch_add(calls.len(), Ordering::Relaxed);
-            let _gone_with_its_group = self.messages.send(Message::Propose(calls));
+    /// Takes calls from the reader; hands them back when the driver is gone.
+    #[must_use]
+    pub fn hand_back(&self, message: Message) -> Vec<Pending> {
+        if message.calls().is_empty() {
+            return Vec::new();
         }
-    }
-
-    /// Calls from the reader that need log time to move first.
-    pub fn tick_then_read(&self, calls: Vec<Pending>) {
-        self.queued.fetch_add(calls.len(), Ordering::Relaxed);
-        let _gone_with_its_group = self.messages.send(Message::TickThenRead(calls));
+        self.queued.fetch_add(message.calls().len(), Ordering::Relaxed);
+        self.messages.send(message).map_or_else(|SendError(message)| message.into_calls(), |()| Vec::new())
     }
 
     /// Calls that stood behind a get of their frame go on; they were counted when they came. Hands them
@@ -104,10 +110,8 @@ impl DriverHandle {
         if calls.is_empty() {
             return calls;
         }
-        match self.messages.send(Message::Calls(calls)) {
-            Err(SendError(Message::Calls(calls))) => calls,
-            _ => Vec::new(),
-        }
+        let sent = self.messages.send(Message::Calls(calls));
+        sent.map_or_else(|SendError(message)| message.into_calls(), |()| Vec::new())
     }
 
     /// Calls that were parked have gone on to the reader.
@@ -236,8 +240,8 @@ impl Driver {
             let hint = self.handle.leader_hint();
             return self.refuse(calls, &not_leader(hint));
         }
-        let repeated = repeated_addresses(&calls);
         let stamp = self.shard.stamp().unwrap_or_default();
+        let repeated = self.needing_order(&calls, stamp);
         let mut reads = Vec::new();
         for call in self.line_up(calls, &repeated) {
             let address = call.address();
@@ -263,6 +267,25 @@ impl Driver {
             }
         }
         self.read(reads);
+    }
+
+    /// Addresses that several calls of one frame are about, of which some change something: these take effect in
+    /// order. Claims and gets that are answered by a read alike may be read together: retries of a busy key often
+    /// share a frame, and cost no entry.
+    fn needing_order(&self, calls: &[Pending], stamp: LogTime) -> AddressSet {
+        let repeated = repeated_addresses(calls);
+        let is_read = |call: &Pending| match &call.work {
+            Work::Command { command, .. } => {
+                matches!(command.verb, Verb::Claim(_)) && self.looks_readable(command, stamp)
+            }
+            Work::Get { .. } | Work::List(_) => true,
+        };
+        let mut ordered = AddressSet::default();
+        if !repeated.is_empty() {
+            let changing = calls.iter().filter(|call| call.address().is_some_and(|a| repeated.contains(a)));
+            ordered.extend(changing.filter(|call| !is_read(call)).filter_map(Pending::address).cloned());
+        }
+        ordered
     }
 
     /// Takes what stands behind a get of its frame on its address out of the line, to go on when that

@@ -9,7 +9,7 @@
 
 use crate::group::RaftGroup;
 use crate::group::shard::Shard;
-use crate::serve::driver::DriverHandle;
+use crate::serve::driver::{DriverHandle, Message};
 use crate::serve::outbox::{Outbox, not_leader};
 use crate::serve::pending::{Pending, Work};
 use crate::stop::Stopping;
@@ -163,36 +163,39 @@ impl Reader {
         };
         let mut outbox = Outbox::new(self.shard.shard, &*self.shard.observer);
         let mut propose = Vec::new();
-        let mut tick = None;
         let mut retry = Vec::new();
+        // What follows a call that must be proposed, on its address, may be of the same frame: it stays behind it.
+        // Those who were woken together are of no frame.
+        let (mut proposed, mut behind) = (AddressSet::default(), Vec::new());
         {
             let mut applied = self.shard.applied.lock();
             let at = ReadAt { applied: applied.state.time, stamp };
             let mut proposed_woken: AddressSet = AddressSet::default();
             for call in calls {
+                let is_behind = |address| !call.woken && proposed.contains(address);
+                if !proposed.is_empty() && call.address().is_some_and(is_behind) {
+                    behind.push(call);
+                    continue;
+                }
                 match self.judge(&call, at, &proposed_woken) {
                     Ok(Verdict::Answer(reply)) => outbox.reply(call, reply, applied.read_witness()),
                     Ok(Verdict::Propose) => {
-                        if let (true, Some(address)) = (call.woken, call.address()) {
-                            proposed_woken.insert(address.clone());
+                        proposed.extend(call.address().cloned());
+                        if call.woken {
+                            proposed_woken.extend(call.address().cloned());
                         }
                         propose.push(call);
                     }
                     Ok(Verdict::Hold(lapses_at)) => self.hold(&mut applied, &mut outbox, call, lapses_at),
-                    Ok(Verdict::Tick) => {
-                        tick = Some(stamp);
-                        retry.push(call);
-                    }
+                    Ok(Verdict::Tick) => retry.push(call),
                     Err(refusal) => outbox.refuse(call, refusal),
                 }
             }
         }
         drop(outbox);
         self.shard.waits_changed.notify_one();
-        self.driver.propose(propose);
-        if tick.is_some() {
-            self.driver.tick_then_read(retry);
-        }
+        let messages = [Message::Propose(propose), Message::Calls(behind), Message::TickThenRead(retry)];
+        refuse_torn_down(&self.shard, messages.into_iter().flat_map(|m| self.driver.hand_back(m)).collect());
     }
 
     fn judge(&self, call: &Pending, at: ReadAt, proposed_woken: &AddressSet) -> Result<Verdict, Refusal> {

@@ -45,6 +45,31 @@ async fn commands_of_one_frame_on_one_address_take_effect_in_order() {
     }
 }
 
+/// A busy key's retries often share a frame.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retries_of_one_key_in_one_frame_cost_no_entry() {
+    let cluster = Cluster::form_with(Setup { shards: 1, ..Setup::of(3) }).await;
+    let leader = cluster.leader_of(0).unwrap();
+    let token = token_of(&cluster.ask(leader, claim("k", 1, 0)).await);
+    assert!(matches!(cluster.ask(leader, complete("k", token, "done")).await.reply, Reply::Completed(_)));
+    // From the leader, and passed on by others.
+    for node in 0..3 {
+        let asks: Vec<Ask> = (0..100).map(|n| claim("k", 2 + n, 0)).chain([get("k", 0)]).collect();
+        for answer in ask_all(cluster.node(node), asks, 30_000).await {
+            assert_ne!(answer.witness.unwrap().basis, Basis::Applied, "it took no entry");
+            match answer.reply {
+                Reply::Replayed(replayed) => assert_eq!(replayed.result.as_slice(), b"done"),
+                Reply::State(view) => assert_eq!(view.state, StateKind::Completed),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    // One of them that changes something puts all in line.
+    let asks = vec![claim("k", 1_000, 0), complete("k", token, "done"), claim("k", 1_001, 0)];
+    let answers = ask_all(cluster.node(leader), asks, 30_000).await;
+    assert!(answers.iter().all(|answer| answer.witness.unwrap().basis == Basis::Applied), "{answers:?}");
+}
+
 /// An entry over what a replica takes would stop each one that it reaches, for good.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn verdicts_with_large_results_share_no_entry_that_is_too_large() {
