@@ -10,7 +10,7 @@ use crate::group::log_store::newest_stamped;
 use crate::group::rebuild;
 use crate::group::shard::{AppliedState, Shard};
 use crate::observe::Anomaly;
-use crate::serve::pending::Pending;
+use crate::serve::reader::Reads;
 use crate::stop::StopFlag;
 use crate::types::Types;
 use hapax_core::ShardState;
@@ -150,7 +150,7 @@ pub fn shard(
     context: &Context,
     placement: &Placement,
     opened: &Opened,
-    woken: mpsc::UnboundedSender<Vec<Pending>>,
+    woken: mpsc::UnboundedSender<Reads>,
 ) -> Shard {
     let meta = opened.records.applied();
     let state = ShardState {

@@ -6,6 +6,7 @@ use crate::env::Env;
 use crate::group::digests::DigestRing;
 use crate::ids::{NodeId, ReplicaId};
 use crate::observe::Observer;
+use crate::serve::reader::Reads;
 use crate::serve::waiters::Waiters;
 use crate::stop::StopFlag;
 use crate::time::readings::Readings;
@@ -73,7 +74,7 @@ pub struct Shard {
     /// Woken whenever the earliest deadline that somebody waits for may have changed.
     pub waits_changed: Notify,
     /// Calls that apply woke, on their way back to the reader.
-    pub woken: tokio::sync::mpsc::UnboundedSender<Vec<crate::serve::pending::Pending>>,
+    pub woken: tokio::sync::mpsc::UnboundedSender<Reads>,
     /// The calls whose prevented value was counted lately.
     pub counted: Mutex<CountedPairs>,
     /// All waiters of this node together.
@@ -163,8 +164,8 @@ impl Shard {
             return;
         }
         self.node_waiters.fetch_sub(pending.len(), Ordering::Relaxed);
-        if let Err(error) = self.woken.send(pending) {
-            crate::serve::reader::refuse_torn_down(self, error.0);
+        if let Err(error) = self.woken.send(Reads::Unconfirmed(pending)) {
+            crate::serve::reader::refuse_torn_down(self, error.0.into_calls());
         }
     }
 }

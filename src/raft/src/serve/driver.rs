@@ -11,6 +11,7 @@ use crate::serve::entry::{self, Sent};
 use crate::serve::in_flight::InFlight;
 use crate::serve::outbox::{Outbox, not_leader, too_slow};
 use crate::serve::pending::{Followers, Pending, Work};
+use crate::serve::reader::Reads;
 use hapax_core::quota::refuse_claim;
 use hapax_core::{Address, Answer, Command, ErrorCode, LeaderHint, LogTime, ReadAt, Refusal, Reply, Verb};
 use hapax_store::address_map::{AddressMap, AddressSet};
@@ -132,7 +133,7 @@ pub struct Driver {
     shard: Arc<Shard>,
     raft: RaftGroup,
     handle: DriverHandle,
-    reader: UnboundedSender<Vec<Pending>>,
+    reader: UnboundedSender<Reads>,
     in_flight: Arc<Mutex<InFlight>>,
     permits: Arc<Semaphore>,
     shards: u32,
@@ -140,6 +141,8 @@ pub struct Driver {
     ready: VecDeque<Pending>,
     /// Calls to read again once the next entry is applied.
     after_tick: Vec<Pending>,
+    /// Calls to read. Where commands are ready they ride on the next entry, which confirms the lead as a ReadIndex would.
+    riding: Vec<Pending>,
     tick_wanted: bool,
 }
 
@@ -150,7 +153,7 @@ impl Driver {
         shard: Arc<Shard>,
         raft: RaftGroup,
         handle: DriverHandle,
-        reader: UnboundedSender<Vec<Pending>>,
+        reader: UnboundedSender<Reads>,
         limits: &NodeLimits,
         shards: u32,
         log: Log,
@@ -166,6 +169,7 @@ impl Driver {
             shards,
             ready: VecDeque::new(),
             after_tick: Vec::new(),
+            riding: Vec::new(),
             tick_wanted: false,
         }
     }
@@ -206,6 +210,10 @@ impl Driver {
                 () = sleep_until(next_expiry.unwrap_or_else(far)), if next_expiry.is_some() => self.end_waits(),
                 () = sleep_until(next_sweep), if sweeps => {}
             }
+            if self.ready.is_empty() {
+                let reads = std::mem::take(&mut self.riding);
+                self.read(reads);
+            }
             // Not by a branch of its own: a steady stream of messages must not put it off for ever.
             if sweeps && Instant::now() >= next_sweep {
                 next_sweep = Instant::now() + SWEEP;
@@ -242,7 +250,6 @@ impl Driver {
         }
         let stamp = self.shard.stamp().unwrap_or_default();
         let repeated = self.needing_order(&calls, stamp);
-        let mut reads = Vec::new();
         for call in self.line_up(calls, &repeated) {
             let address = call.address();
             let is_repeated = address.is_some_and(|address| repeated.contains(address));
@@ -253,20 +260,23 @@ impl Driver {
                 Work::Command { command, .. }
                     if is_behind && !is_repeated && !call.woken && matches!(command.verb, Verb::Claim(_)) =>
                 {
-                    reads.extend(self.park(call));
+                    let free = self.park(call);
+                    self.riding.extend(free);
                 }
                 Work::Command { command, .. } => {
                     if !is_repeated && !is_behind && self.looks_readable(command, stamp) {
-                        reads.push(call);
+                        self.riding.push(call);
                     } else {
                         self.make_ready(call);
                     }
                 }
-                Work::Get { .. } => reads.extend(self.park(call)),
-                Work::List(_) => reads.push(call),
+                Work::Get { .. } => {
+                    let free = self.park(call);
+                    self.riding.extend(free);
+                }
+                Work::List(_) => self.riding.push(call),
             }
         }
-        self.read(reads);
     }
 
     /// Addresses that several calls of one frame are about, of which some change something: these take effect in
@@ -338,8 +348,8 @@ impl Driver {
             return;
         }
         self.handle.queued.fetch_sub(calls.len(), Ordering::Relaxed);
-        if let Err(error) = self.reader.send(calls) {
-            crate::serve::reader::refuse_torn_down(&self.shard, error.0);
+        if let Err(error) = self.reader.send(Reads::Unconfirmed(calls)) {
+            crate::serve::reader::refuse_torn_down(&self.shard, error.0.into_calls());
         }
     }
 
@@ -384,13 +394,15 @@ impl Driver {
         }
         let Some(stamp) = self.shard.stamp() else { return self.lose_lead() };
         let calls = entry::cut(&mut self.ready, Instant::now());
-        self.handle.queued.fetch_sub(calls.len() + self.after_tick.len(), Ordering::Relaxed);
+        let taken = calls.len() + self.after_tick.len() + self.riding.len();
+        self.handle.queued.fetch_sub(taken, Ordering::Relaxed);
         let sent = Sent {
             shard: Arc::clone(&self.shard),
             in_flight: Arc::clone(&self.in_flight),
             reader: self.reader.clone(),
             handle: self.handle.clone(),
             after: std::mem::take(&mut self.after_tick),
+            riding: std::mem::take(&mut self.riding),
             permit,
         };
         entry::propose(&self.raft, lead, stamp, calls, sent).await;
@@ -417,6 +429,7 @@ impl Driver {
         self.give_up(late, &too_slow());
         let mut reads = self.in_flight.lock().take_late(now);
         reads.extend(self.after_tick.extract_if(.., |read| read.deadline <= now));
+        reads.extend(self.riding.extract_if(.., |read| read.deadline <= now));
         self.refuse(reads, &too_slow());
     }
 
@@ -431,8 +444,9 @@ impl Driver {
             outbox.refuse(call, refusal.clone());
         }
         drop(outbox);
-        let after = std::mem::take(&mut self.after_tick);
-        self.refuse(after, &refusal);
+        let mut reads = std::mem::take(&mut self.after_tick);
+        reads.append(&mut self.riding);
+        self.refuse(reads, &refusal);
     }
 
     fn refuse_ready(&mut self, refusal: &Refusal) {

@@ -6,6 +6,7 @@ use crate::serve::driver::DriverHandle;
 use crate::serve::in_flight::InFlight;
 use crate::serve::outbox::{Outbox, not_leader, too_slow};
 use crate::serve::pending::{Pending, Work};
+use crate::serve::reader::Reads;
 use crate::types::{Applied, CommittedLeader, Proposal, Types};
 use hapax_core::seeded::{self, Bug};
 use hapax_core::{Basis, Batch, ErrorCode, LogTime, Refusal, Reply, Verb, Witness, limits};
@@ -16,9 +17,13 @@ use openraft::raft::ClientWriteResult;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep_until};
+
+/// How long a read waits for an entry to confirm the lead; then it asks for itself, and hears who leads by now.
+const RIDE: Duration = Duration::from_millis(500);
 
 /// What an entry holds on to until it is answered.
 pub struct Sent {
@@ -27,11 +32,14 @@ pub struct Sent {
     /// The addresses in flight.
     pub in_flight: Arc<Mutex<InFlight>>,
     /// Where calls go to be read.
-    pub reader: UnboundedSender<Vec<Pending>>,
+    pub reader: UnboundedSender<Reads>,
     /// The driver, for leader hints.
     pub handle: DriverHandle,
     /// Calls to read once the entry is applied.
     pub after: Vec<Pending>,
+    /// Calls that came before the entry was proposed: once it is applied, this replica has led after they came, and has
+    /// applied all that was committed then.
+    pub riding: Vec<Pending>,
     /// The entry's place among those in flight.
     pub permit: OwnedSemaphorePermit,
 }
@@ -98,12 +106,9 @@ pub async fn propose(raft: &RaftGroup, lead: Lead, stamp: LogTime, calls: Vec<Pe
 impl Drop for Sent {
     /// However the entry ended, what waited for it is read now.
     fn drop(&mut self) {
-        let after = std::mem::take(&mut self.after);
-        if !after.is_empty()
-            && let Err(error) = self.reader.send(after)
-        {
-            crate::serve::reader::refuse_torn_down(&self.shard, error.0);
-        }
+        let mut calls = std::mem::take(&mut self.after);
+        calls.append(&mut self.riding);
+        self.read(Reads::Unconfirmed(calls));
     }
 }
 
@@ -122,25 +127,44 @@ impl Sent {
     /// reads that only wait for it are refused then.
     async fn answer(mut self, mut calls: Vec<Pending>, mut reply: Receiver) {
         let mut places: Vec<usize> = (0..calls.len()).collect();
+        let rides_until = Instant::now() + RIDE;
         let result = loop {
             let waiting = calls.iter().chain(&self.after).map(|call| call.deadline);
-            let Some(earliest) = waiting.min() else { break (&mut reply).await };
+            let earliest = waiting.chain((!self.riding.is_empty()).then_some(rides_until)).min();
+            let Some(earliest) = earliest else { break (&mut reply).await };
             tokio::select! {
                 result = &mut reply => break result,
                 () = sleep_until(earliest) => {
                     self.tell_late(&mut calls, &mut places);
                     self.refuse_late_reads();
+                    if Instant::now() >= rides_until {
+                        let riding = std::mem::take(&mut self.riding);
+                        self.read(Reads::Unconfirmed(riding));
+                    }
                 }
             }
         };
         match result {
-            Ok(Ok(done)) => self.applied(calls, &places, done.log_id.index, done.data),
+            Ok(Ok(done)) => {
+                let riding = std::mem::take(&mut self.riding);
+                self.read(Reads::Confirmed(riding));
+                self.applied(calls, &places, done.log_id.index, done.data);
+            }
             Ok(Err(ClientWriteError::ForwardToLeader(_))) => {
                 let refusal = self.not_taken();
                 self.finish(calls, |_| Err(refusal.clone()));
             }
             Ok(Err(_)) => self.finish(calls, |_| Err(unknown("the leader changed"))),
             Err(_) => self.finish(calls, |_| Err(unknown("the replica stopped"))),
+        }
+    }
+
+    /// Sends calls to the reader.
+    fn read(&self, reads: Reads) {
+        if !reads.calls().is_empty()
+            && let Err(error) = self.reader.send(reads)
+        {
+            crate::serve::reader::refuse_torn_down(&self.shard, error.0.into_calls());
         }
     }
 
@@ -242,11 +266,7 @@ impl Sent {
         }
         drop(outbox);
         wake_others(&self.shard, wake);
-        if !to_read.is_empty()
-            && let Err(error) = self.reader.send(to_read)
-        {
-            crate::serve::reader::refuse_torn_down(&self.shard, error.0);
-        }
+        self.read(Reads::Unconfirmed(to_read));
     }
 }
 

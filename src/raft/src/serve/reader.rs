@@ -2,7 +2,9 @@
 //!
 //! One task a shard. It takes all calls that have gathered, confirms the lead with one ReadIndex
 //! that starts after all of them arrived, waits until that index is applied, and answers from
-//! applied state what may be answered so. A claim or get that finds somebody running is held, if
+//! applied state what may be answered so. Calls that rode on an entry need none: it was proposed after
+//! they arrived and is applied, so that its quorum has confirmed the lead, and all that was committed
+//! when they arrived is applied too. A claim or get that finds somebody running is held, if
 //! its caller asked for that; what must be proposed goes to the driver. Calls that find no quorum
 //! are tried again until their deadline, and then refused: they were never proposed, so every
 //! refusal here is definite.
@@ -32,6 +34,30 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How far a listing's log time may be behind the leader's stamp, ms.
 const LIST_BEHIND_MS: u64 = 1000;
 
+/// What reaches the reader.
+pub enum Reads {
+    /// Calls for which the lead is to be confirmed.
+    Unconfirmed(Vec<Pending>),
+    /// Calls for which an entry has done that, which was proposed after they came, and is applied here.
+    Confirmed(Vec<Pending>),
+}
+
+impl Reads {
+    /// The calls.
+    #[must_use]
+    pub fn calls(&self) -> &[Pending] {
+        let (Self::Unconfirmed(calls) | Self::Confirmed(calls)) = self;
+        calls
+    }
+
+    /// The calls.
+    #[must_use]
+    pub fn into_calls(self) -> Vec<Pending> {
+        let (Self::Unconfirmed(calls) | Self::Confirmed(calls)) = self;
+        calls
+    }
+}
+
 /// What a confirmed lead lets the reader do with a call.
 enum Verdict {
     Answer(Reply),
@@ -58,7 +84,7 @@ pub struct Reader {
 
 impl Reader {
     /// Runs until `stop`; what is left then is refused.
-    pub async fn run(self, mut calls: UnboundedReceiver<Vec<Pending>>, mut stop: Stopping) {
+    pub async fn run(self, mut calls: UnboundedReceiver<Reads>, mut stop: Stopping) {
         let mut gathered: Vec<Pending> = Vec::new();
         loop {
             if gathered.is_empty() {
@@ -77,12 +103,20 @@ impl Reader {
         }
         calls.close();
         while let Some(left) = calls.recv().await {
-            refuse_torn_down(&self.shard, left);
+            refuse_torn_down(&self.shard, left.into_calls());
         }
     }
 
-    /// Takes calls in, up to the bound; callers that were held have a place already.
-    fn gather(&self, gathered: &mut Vec<Pending>, calls: Vec<Pending>) {
+    /// Takes calls in, up to the bound; callers that were held have a place already. What needs no confirmation is
+    /// answered at once.
+    fn gather(&self, gathered: &mut Vec<Pending>, reads: Reads) {
+        let calls = match reads {
+            Reads::Unconfirmed(calls) => calls,
+            Reads::Confirmed(mut calls) => {
+                self.drop_expired(&mut calls);
+                return self.answer(calls);
+            }
+        };
         let full =
             Refusal::definite(ErrorCode::Overloaded, "too many reads wait for the lead to be confirmed");
         let mut over = Vec::new();
@@ -102,7 +136,7 @@ impl Reader {
     async fn round(
         &self,
         gathered: &mut Vec<Pending>,
-        queue: &mut UnboundedReceiver<Vec<Pending>>,
+        queue: &mut UnboundedReceiver<Reads>,
         stop: &mut Stopping,
     ) {
         let mut calls = std::mem::take(gathered);
