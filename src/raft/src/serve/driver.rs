@@ -7,7 +7,7 @@
 use crate::config::NodeLimits;
 use crate::group::RaftGroup;
 use crate::group::shard::Shard;
-use crate::serve::entry::{self, Sent};
+use crate::serve::entry::{self, RIDE, Sent};
 use crate::serve::in_flight::InFlight;
 use crate::serve::outbox::{Outbox, not_leader, too_slow};
 use crate::serve::pending::{Followers, Pending, Work};
@@ -143,6 +143,8 @@ pub struct Driver {
     after_tick: Vec<Pending>,
     /// Calls to read. Where commands are ready they ride on the next entry, which confirms the lead as a ReadIndex would.
     riding: Vec<Pending>,
+    /// Since when the first of them waits for an entry to be proposed.
+    rides_since: Instant,
     tick_wanted: bool,
 }
 
@@ -170,6 +172,7 @@ impl Driver {
             ready: VecDeque::new(),
             after_tick: Vec::new(),
             riding: Vec::new(),
+            rides_since: Instant::now(),
             tick_wanted: false,
         }
     }
@@ -210,15 +213,12 @@ impl Driver {
                 () = sleep_until(next_expiry.unwrap_or_else(far)), if next_expiry.is_some() => self.end_waits(),
                 () = sleep_until(next_sweep), if sweeps => {}
             }
-            if self.ready.is_empty() {
-                let reads = std::mem::take(&mut self.riding);
-                self.read(reads);
-            }
             // Not by a branch of its own: a steady stream of messages must not put it off for ever.
             if sweeps && Instant::now() >= next_sweep {
                 next_sweep = Instant::now() + SWEEP;
                 self.drop_late();
             }
+            self.place_reads();
         }
         messages.close();
         while let Some(message) = messages.recv().await {
@@ -227,7 +227,19 @@ impl Driver {
         self.refuse_all();
     }
 
+    /// Sends calls to the reader that no entry will confirm, or none soon: where entries stand still, as on a slow disk,
+    /// reads go on.
+    fn place_reads(&mut self) {
+        if self.ready.is_empty() || self.rides_since.elapsed() > RIDE {
+            let reads = std::mem::take(&mut self.riding);
+            self.read(reads);
+        }
+    }
+
     fn take(&mut self, message: Message) {
+        if self.riding.is_empty() {
+            self.rides_since = Instant::now();
+        }
         match message {
             Message::Calls(calls) => self.sort(calls),
             Message::Propose(calls) => {

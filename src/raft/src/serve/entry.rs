@@ -22,8 +22,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep_until};
 
-/// How long a read waits for an entry to confirm the lead; then it asks for itself, and hears who leads by now.
-const RIDE: Duration = Duration::from_millis(500);
+/// How long a read waits for an entry to be proposed, and then for it to confirm the lead. It asks for itself then, and
+/// hears who leads by now.
+pub const RIDE: Duration = Duration::from_millis(100);
 
 /// What an entry holds on to until it is answered.
 pub struct Sent {
