@@ -227,8 +227,7 @@ impl Driver {
         self.refuse_all();
     }
 
-    /// Sends calls to the reader that no entry will confirm, or none soon: where entries stand still, as on a slow disk,
-    /// reads go on.
+    /// Sends calls to the reader that no entry will confirm, or none soon: it hears who leads by now.
     fn place_reads(&mut self) {
         if self.ready.is_empty() || self.rides_since.elapsed() > RIDE {
             let reads = std::mem::take(&mut self.riding);
