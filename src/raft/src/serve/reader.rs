@@ -198,17 +198,24 @@ impl Reader {
         let mut outbox = Outbox::new(self.shard.shard, &*self.shard.observer);
         let mut propose = Vec::new();
         let mut retry = Vec::new();
-        // What follows a call that must be proposed, on its address, may be of the same frame: it stays behind it.
-        // Those who were woken together are of no frame.
-        let (mut proposed, mut behind) = (AddressSet::default(), Vec::new());
+        // What follows a call that must be proposed, or wait for log time to move, on its address, may be of the same
+        // frame: it stays behind it. Those who were woken together are of no frame.
+        let (mut proposed, mut behind, mut ticked) =
+            (AddressSet::default(), Vec::new(), AddressSet::default());
         {
             let mut applied = self.shard.applied.lock();
             let at = ReadAt { applied: applied.state.time, stamp };
             let mut proposed_woken: AddressSet = AddressSet::default();
             for call in calls {
-                let is_behind = |address| !call.woken && proposed.contains(address);
-                if !proposed.is_empty() && call.address().is_some_and(is_behind) {
+                let is_behind = |line: &AddressSet| {
+                    !call.woken && !line.is_empty() && call.address().is_some_and(|at| line.contains(at))
+                };
+                if is_behind(&proposed) {
                     behind.push(call);
+                    continue;
+                }
+                if is_behind(&ticked) {
+                    retry.push(call);
                     continue;
                 }
                 match self.judge(&call, at, &proposed_woken) {
@@ -221,7 +228,10 @@ impl Reader {
                         propose.push(call);
                     }
                     Ok(Verdict::Hold(lapses_at)) => self.hold(&mut applied, &mut outbox, call, lapses_at),
-                    Ok(Verdict::Tick) => retry.push(call),
+                    Ok(Verdict::Tick) => {
+                        ticked.extend(call.address().cloned());
+                        retry.push(call);
+                    }
                     Err(refusal) => outbox.refuse(call, refusal),
                 }
             }
