@@ -61,6 +61,9 @@ impl Site<'_> {
         if self.struck[active.number].proved.is_some() {
             return;
         }
+        if let Fault::DiskFull(i) = active.fault {
+            self.keep_full(i);
+        }
         let (count, mark) = (self.count(&active.fault), active.mark);
         let more = count.saturating_sub(mark);
         let proof = match active.fault {
@@ -83,8 +86,19 @@ impl Site<'_> {
     }
 
     fn is_short_of_room(&self, i: usize) -> bool {
-        let free = self.machines[i].disk.free_bytes(Path::new("/node")).unwrap_or(0);
-        self.is_up(i) && free < RESERVE_BYTES
+        self.is_up(i) && self.free_bytes(i) < RESERVE_BYTES
+    }
+
+    fn free_bytes(&self, i: usize) -> u64 {
+        self.machines[i].disk.free_bytes(Path::new("/node")).unwrap_or(0)
+    }
+
+    /// What a node gives back, as when it makes its records again, others take: the disk is full until the fault is over.
+    fn keep_full(&self, i: usize) {
+        if self.free_bytes(i) >= RESERVE_BYTES {
+            let disk = &self.machines[i].disk;
+            disk.limit_capacity(Some(disk.used() + RESERVE_BYTES / 2));
+        }
     }
 
     /// Says why a fault that is over and had no effect could not have had one, if so.
