@@ -185,7 +185,10 @@ mod tests {
         // background nothing to read, so the pipe goes by another number; the child is there until it is closed.
         let work = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done; exec cat";
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", "exec 3<&0; /bin/sh -c \"$0\" <&3 & wait", work]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        shell
+            .args(["-c", "exec 3<&0; /bin/sh -c \"$0\" <&3 & wait", work])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut shell = shell.spawn().unwrap();
         let mut said = String::new();
         let stdout = shell.stdout.take().unwrap();

@@ -438,13 +438,16 @@ impl Node {
         self.slots.values().map(|slot| &slot.placement)
     }
 
-    /// Whether every replica of this node runs and knows a leader.
+    /// Whether every replica of this node runs and knows a leader, and the log can be written.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         if self.stop.is_up() {
             return Readiness::NotReady { reasons: vec!["the node is stopping".to_owned()] };
         }
         let mut reasons = Vec::new();
+        if self.context.log.waits_for_room() {
+            reasons.push("the disk has no room for another segment of the log".to_owned());
+        }
         for slot in self.slots.values() {
             let shard = slot.placement.shard;
             match slot.running.read().as_ref() {

@@ -104,15 +104,27 @@ async fn a_full_file_system_loses_nothing() -> Result<()> {
     serves.await?;
     fill(&filler)?;
     cluster.kill(0)?;
+    // A start begins a segment of the log: the one that was set aside.
     cluster.launch(0)?;
-    // On a full disk it starts, or it refuses to; either way nothing is lost once there is room.
-    if let Err(refused) = cluster.ready(0).await {
-        note!("a start on a full disk: {refused:#}");
-        cluster.forget(0);
-        fs::remove_file(&filler)?;
-        cluster.launch(0)?;
-        cluster.ready(0).await?;
+    cluster.ready(0).await?;
+    let client = cluster.client().await?;
+    for n in 0..RECORDS {
+        kept(&client, &format!("kept-{n}")).await?;
     }
+    refused(&client, "refused again").await?;
+    cluster.kill(0)?;
+    // None is set aside any more, and what the last one had left is taken by others: the node waits for room.
+    fill(&small.0.join("filler-2"))?;
+    cluster.launch(0)?;
+    let waits = until("a node that waits for room", Duration::from_secs(20), async || {
+        let metrics = cluster.metrics(0).await.map_err(|error| format!("{error:#}"))?;
+        let waits = metrics.lines().any(|line| line == "hapax_log_waits_for_room 1");
+        waits.then_some(()).ok_or_else(|| "it does not wait".to_owned())
+    });
+    waits.await?;
+    fs::remove_file(small.0.join("filler-2"))?;
+    fs::remove_file(&filler)?;
+    cluster.ready(0).await?;
     let client = cluster.client().await?;
     for n in 0..RECORDS {
         kept(&client, &format!("kept-{n}")).await?;

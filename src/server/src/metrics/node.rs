@@ -129,7 +129,12 @@ fn of_log(families: &mut Families, stats: &LogStats) {
     }
     let gauges = [
         ("hapax_log_segments_live", "Segments in use", stats.segments_live),
-        ("hapax_log_segments_free", "Segments that wait for reuse", stats.segments_free),
+        ("hapax_log_segments_free", "Segments set aside for use", stats.segments_free),
+        (
+            "hapax_log_waits_for_room",
+            "1 while nothing is written, since the disk has no room for another segment",
+            u64::from(stats.waits_for_room),
+        ),
         ("hapax_log_live_bytes", "Bytes that a recovery still needs", stats.live_bytes),
         (
             "hapax_log_quarantined_groups",

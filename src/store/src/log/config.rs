@@ -21,7 +21,7 @@ pub struct LogConfig {
     /// What each write is aligned to, a power of two of 512 to 65536; default 4096, so that a write into a
     /// recycled segment covers whole pages and the kernel need not read them first.
     pub block_bytes: u32,
-    /// Freed segments kept for reuse. Default 4.
+    /// Freed segments kept for reuse. Default 4. One is always set aside ahead, while the disk has room.
     pub recycled_segments_max: usize,
     /// Beyond so many segments in use, what is still live in the oldest is rewritten. Default 16.
     pub live_segments_max: usize,

@@ -24,6 +24,12 @@ pub enum LogError {
         /// The reserve of the configuration.
         reserve_bytes: u64,
     },
+    /// The log was stopped while it waited for room on the disk to begin a segment. Nothing was written: definite.
+    #[error("the disk has no room for another segment of the log, of {segment_bytes} bytes")]
+    NoRoom {
+        /// The length of a segment.
+        segment_bytes: u64,
+    },
     /// The queue to the writer has no room. Nothing was written: definite.
     #[error("the log's queue is full")]
     QueueFull,

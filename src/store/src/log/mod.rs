@@ -5,7 +5,8 @@
 //!   power, in order. Records of all groups go through one queue, one write and one sync at a time.
 //! - After a crash, a final write that was not whole is cut; damage before the end of what was synced is
 //!   never cut: groups that may have lost a record are quarantined, and must not vote again under their id.
-//! - A failed write or sync ends the log for good; [`LogConfig::fatal`] is called first.
+//! - A failed write or sync ends the log for good; [`LogConfig::fatal`] is called first. A disk without room for
+//!   another segment is no failure: the log waits for room, and goes on by itself.
 //! - Everything is bounded: the queue by [`LogConfig::queue_bytes_max`], the cache by
 //!   [`LogConfig::cache_bytes_per_group`], an entry by [`LogConfig::entry_bytes_max`]; disk space by purging:
 //!   what lags is copied forward once there are more than [`LogConfig::live_segments_max`] segments.
@@ -175,6 +176,12 @@ impl Log {
             Err(full @ LogError::DiskFull { .. }) => Err(full),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// Whether nothing is written, since the disk has no room for another segment.
+    #[must_use]
+    pub fn waits_for_room(&self) -> bool {
+        self.alive.0.counters.waits_for_room.load(Ordering::Relaxed)
     }
 
     /// The log's figures.

@@ -76,6 +76,8 @@ struct Inner {
     ops: VecDeque<Queued>,
     committed: VecDeque<Arc<Group>>,
     closed: Option<LogError>,
+    /// [`Op::Stop`] was put in.
+    stopping: bool,
 }
 
 pub(super) struct Queue {
@@ -184,6 +186,7 @@ impl Queue {
             bytes
         });
         let overtakes = seeded::active(Bug::VoteOvertakesLog) && matches!(op, Op::Vote { .. });
+        inner.stopping |= matches!(op, Op::Stop);
         let place = if overtakes { 0 } else { inner.ops.len() };
         inner.ops.insert(place, Queued { op, done, record_bytes, room });
         drop(inner);
@@ -234,6 +237,24 @@ impl Queue {
     pub(super) async fn wait(&self) {
         let arrived = self.arrived_async.notified();
         if self.inner.lock().ops.is_empty() {
+            arrived.await;
+        }
+    }
+
+    /// Blocks the thread until the log is to stop, or for `wait`; says whether it is to stop.
+    pub(super) fn wait_stop_blocking(&self, wait: Duration) -> bool {
+        let mut inner = self.inner.lock();
+        let _timed_out = self.arrived.wait_while_for(&mut inner, |inner| !inner.stopping, wait);
+        inner.stopping
+    }
+
+    /// Waits until the log is to stop.
+    pub(super) async fn wait_stop(&self) {
+        loop {
+            let arrived = self.arrived_async.notified();
+            if self.inner.lock().stopping {
+                return;
+            }
             arrived.await;
         }
     }

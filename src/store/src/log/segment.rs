@@ -2,9 +2,11 @@
 //!
 //! Contract: a file named `<id>.log` is a segment, `<id>.free` waits for reuse; ids are 16 hex digits, only
 //! grow, and are never reused. A segment's live bytes are those of records that a recovery still needs; the
-//! oldest is given up only when it has none, so what is in use is always one run of segments.
+//! oldest is given up only when it has none, so what is in use is always one run of segments. A new segment is
+//! always made of a file that waits: a crash in the middle of making one leaves nothing that looks like a log.
 
 use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -134,14 +136,17 @@ impl Segments {
     }
 }
 
-/// Files that wait for reuse, and the ids given out. Used by the writer alone.
+/// A segment's id and file.
+type Numbered = (u64, Arc<dyn DiskFile>);
+
+/// Files that wait for use, and the ids given out. Used by the writer alone.
 #[derive(Debug)]
 pub(super) struct Pool {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     segment_bytes: u64,
     kept_max: usize,
-    free: Vec<(u64, Arc<dyn DiskFile>)>,
+    free: Vec<Numbered>,
     /// Segments that a crash left without a write.
     unborn: Vec<u64>,
     last_id: u64,
@@ -168,7 +173,7 @@ impl Pool {
         let path = FileName::Free(id).path(&self.dir);
         let file = self.disk.open(&path, OpenMode::ReadWrite).map_err(LogError::io("open a free segment"))?;
         let len = file.len().map_err(LogError::io("measure a free segment"))?;
-        if len == self.segment_bytes && self.free.len() < self.kept_max {
+        if len == self.segment_bytes && self.free.len() < self.kept_max.max(1) {
             self.free.push((id, file));
             return Ok(());
         }
@@ -189,8 +194,34 @@ impl Pool {
         }
     }
 
-    /// A file for a new segment, and its id. Its name is durable only after the directory is synced.
-    pub(super) fn take(&mut self) -> Result<(u64, Arc<dyn DiskFile>), LogError> {
+    /// Sets a new file aside, with its space reserved; says whether the disk had the room.
+    pub(super) fn prepare(&mut self) -> Result<bool, LogError> {
+        let id = self.last_id + 1;
+        self.last_id = id;
+        let path = FileName::Free(id).path(&self.dir);
+        let made = self.disk.open(&path, OpenMode::CreateNew).and_then(|file| {
+            file.preallocate(self.segment_bytes)?;
+            Ok(file)
+        });
+        match made {
+            Ok(file) => {
+                self.free.push((id, file));
+                Ok(true)
+            }
+            Err(error) => {
+                // Part of the last space may be taken. If the file stays, the next opening looks at its length.
+                let _stays = self.disk.remove(&path);
+                if is_no_room(&error) { Ok(false) } else { Err(LogError::io("create a segment")(error)) }
+            }
+        }
+    }
+
+    /// A file for a new segment, and its id; none while the disk has no room for one. Its name is durable only
+    /// after the directory is synced.
+    pub(super) fn take(&mut self) -> Result<Option<Numbered>, LogError> {
+        if self.free.is_empty() && !self.prepare()? {
+            return Ok(None);
+        }
         if !self.unborn.is_empty() {
             for id in self.unborn.drain(..) {
                 let path = FileName::Log(id).path(&self.dir);
@@ -199,20 +230,19 @@ impl Pool {
             // Recovery takes only the newest segments for unborn: none may come back behind the new one.
             self.sync_dir()?;
         }
+        let Some((free_id, file)) = self.free.pop() else { return Ok(None) };
         let id = self.last_id + 1;
         self.last_id = id;
-        let path = FileName::Log(id).path(&self.dir);
-        if let Some((free_id, file)) = self.free.pop() {
-            let free = FileName::Free(free_id).path(&self.dir);
-            self.disk.rename(&free, &path).map_err(LogError::io("reuse a segment"))?;
-            return Ok((id, file));
-        }
-        let file = self.disk.open(&path, OpenMode::CreateNew).map_err(LogError::io("create a segment"))?;
-        file.preallocate(self.segment_bytes).map_err(LogError::io("reserve a segment's space"))?;
-        Ok((id, file))
+        let (free, path) = (FileName::Free(free_id).path(&self.dir), FileName::Log(id).path(&self.dir));
+        self.disk.rename(&free, &path).map_err(LogError::io("begin a segment"))?;
+        Ok(Some((id, file)))
     }
 
     pub(super) fn sync_dir(&self) -> Result<(), LogError> {
         self.disk.sync_dir(&self.dir).map_err(LogError::io("sync the log's directory"))
     }
+}
+
+fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }

@@ -86,15 +86,18 @@ impl Shared {
         mem.clear(&self.segments);
     }
 
-    /// Notes whether there is room for more, free segments counted in.
+    /// Notes whether there is room for more, free segments counted in. While the writer waits for room, that is
+    /// room for a segment at least.
     pub(super) fn sample_space(&self) -> Result<(), LogError> {
-        if self.config.reserve_bytes == 0 {
+        let waits = self.counters.waits_for_room.load(Ordering::Relaxed);
+        let needed = if waits { self.config.segment_bytes } else { 0 };
+        let reserve_bytes = self.config.reserve_bytes.max(needed);
+        if reserve_bytes == 0 {
             return Ok(());
         }
         let free = self.disk.free_bytes(&self.dir).map_err(LogError::io("measure the free space"))?;
         let reusable = self.counters.segments_free.load(Ordering::Relaxed) * self.config.segment_bytes;
         let free_bytes = free.saturating_add(reusable);
-        let reserve_bytes = self.config.reserve_bytes;
         self.disk_full.store(free_bytes < reserve_bytes, Ordering::Relaxed);
         if free_bytes < reserve_bytes {
             return Err(LogError::DiskFull { free_bytes, reserve_bytes });

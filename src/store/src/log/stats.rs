@@ -38,6 +38,8 @@ pub struct LogStats {
     pub live_bytes: u64,
     /// Segments that wait for reuse.
     pub segments_free: u64,
+    /// Whether the writer waits for room on the disk to begin a segment, so that nothing is written.
+    pub waits_for_room: bool,
     /// Groups that must not take part any more.
     pub quarantined_groups: u64,
     /// Damaged places found in synced writes, at opening and since.
@@ -59,6 +61,7 @@ pub(super) struct Counters {
     sync_max_ns: AtomicU64,
     sync_buckets: [AtomicU64; SYNC_BUCKETS],
     pub(super) segments_free: AtomicU64,
+    pub(super) waits_for_room: AtomicBool,
     pub(super) damages: AtomicU64,
     pub(super) failed: AtomicBool,
 }
@@ -91,6 +94,7 @@ impl Counters {
             sync_max_ns: get(&self.sync_max_ns),
             sync_buckets: std::array::from_fn(|bucket| get(&self.sync_buckets[bucket])),
             segments_free: get(&self.segments_free),
+            waits_for_room: self.waits_for_room.load(Ordering::Relaxed),
             damages: get(&self.damages),
             failed: self.failed.load(Ordering::Relaxed),
             ..LogStats::default()

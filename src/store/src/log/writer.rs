@@ -2,8 +2,9 @@
 //!
 //! Contract: a callback hears `Ok` only after the sync of its record, and of the directory if the segment is
 //! new. A failed write or sync ends the log: nothing is tried again, every callback gets the error, and the
-//! fatal hook is called before any of them. [`LogWriter::run_blocking`] and [`LogWriter::run_inline`] do the
-//! same steps; they differ in how they wait.
+//! fatal hook is called before any of them. A disk without room for a segment is no failure: the write waits for
+//! room, with what is queued behind it, and a segment is always set aside ahead while there is room.
+//! [`LogWriter::run_blocking`] and [`LogWriter::run_inline`] do the same steps; they differ in how they wait.
 
 use std::future::{Future, poll_fn};
 use std::io::IoSlice;
@@ -35,6 +36,37 @@ struct Current {
     offset: u64,
 }
 
+/// What one write is made of, and what is due once it is synced.
+struct Work {
+    batch: Batch,
+    records: Records,
+    /// Whether it is written even without a record.
+    needed: bool,
+    /// Whether its mark gives up segments.
+    gives_up: bool,
+    stops: bool,
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Work").field("ops", &self.batch.ops.len()).finish_non_exhaustive()
+    }
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Something was done, or the log has ended.
+    Done,
+    /// Nothing is queued.
+    Idle,
+    /// Nothing can be written until the disk has room for a segment.
+    NoRoom,
+}
+
+/// So often the writer looks for room on a full disk.
+const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_millis(100);
+
 /// The one that writes. Dropping it without running it, or in the middle, fails what is queued.
 #[derive(Debug)]
 pub struct LogWriter {
@@ -50,6 +82,10 @@ pub struct LogWriter {
     unnamed: bool,
     pub(super) judged: Option<Written<Judged>>,
     rewriter: Rewriter,
+    /// What waits for room on the disk.
+    held: Option<Work>,
+    /// Whether to try and set a segment aside, since none is.
+    spare_due: bool,
     finished: bool,
 }
 
@@ -71,6 +107,8 @@ impl LogWriter {
             unnamed,
             judged: None,
             rewriter: Rewriter::default(),
+            held: None,
+            spare_due: false,
             finished: false,
         }
     }
@@ -78,8 +116,18 @@ impl LogWriter {
     /// Runs on the caller's thread until the log is stopped or has failed.
     pub fn run_blocking(mut self) {
         while !self.finished {
-            if !self.step() && !self.shared.queue.wait_blocking(self.idle_wait()) {
-                self.mark_idle();
+            match self.step() {
+                Step::Done => {}
+                Step::Idle => {
+                    if !self.shared.queue.wait_blocking(self.idle_wait()) {
+                        self.mark_idle();
+                    }
+                }
+                Step::NoRoom => {
+                    if self.shared.queue.wait_stop_blocking(LOOK_FOR_ROOM_EVERY) {
+                        self.stop_without_room();
+                    }
+                }
             }
         }
     }
@@ -92,19 +140,25 @@ impl LogWriter {
         F: Future<Output = ()>,
     {
         while !self.finished {
-            if self.step() {
-                yield_now().await;
-                continue;
-            }
-            let arrived = match self.idle_wait() {
-                Some(wait) => finishes_before(self.shared.queue.wait(), sleep(wait)).await,
-                None => {
-                    self.shared.queue.wait().await;
-                    true
+            match self.step() {
+                Step::Done => yield_now().await,
+                Step::Idle => {
+                    let arrived = match self.idle_wait() {
+                        Some(wait) => finishes_before(self.shared.queue.wait(), sleep(wait)).await,
+                        None => {
+                            self.shared.queue.wait().await;
+                            true
+                        }
+                    };
+                    if !arrived {
+                        self.mark_idle();
+                    }
                 }
-            };
-            if !arrived {
-                self.mark_idle();
+                Step::NoRoom => {
+                    if finishes_before(self.shared.queue.wait_stop(), sleep(LOOK_FOR_ROOM_EVERY)).await {
+                        self.stop_without_room();
+                    }
+                }
             }
         }
     }
@@ -118,30 +172,70 @@ impl LogWriter {
         let _closed = self.shared.queue.push(Op::Mark, None, 0, None);
     }
 
-    /// Writes what is queued; says whether there was anything.
-    fn step(&mut self) -> bool {
-        let mut batch = self.shared.queue.take(self.shared.config.write_bytes_max);
-        if batch.ops.is_empty() {
-            return false;
+    /// Writes what is queued, or what was held.
+    fn step(&mut self) -> Step {
+        let work = match self.held.take() {
+            Some(work) => work,
+            None => {
+                let batch = self.shared.queue.take(self.shared.config.write_bytes_max);
+                if batch.ops.is_empty() {
+                    return Step::Idle;
+                }
+                self.gather(batch)
+            }
+        };
+        match self.carry_out(&work) {
+            Ok(true) => self.room_is_there(),
+            Ok(false) => {
+                self.held = Some(work);
+                self.room_is_missing();
+                return Step::NoRoom;
+            }
+            Err(error) => {
+                self.fail(&error, work.batch.ops);
+                return Step::Done;
+            }
         }
-        let stop = batch.ops.iter().any(|queued| matches!(queued.op, Op::Stop));
-        let mut written = self.write_batch(&batch);
-        if stop && written.is_ok() && self.unnamed {
-            written = self.write(&Records::default());
-        }
-        if let Err(error) = written {
-            self.fail(&error, batch.ops);
-            return true;
-        }
-        for queued in batch.ops.drain(..) {
+        for queued in work.batch.ops {
             self.finish(queued, Ok(()));
         }
-        if stop {
+        if work.stops {
             self.stop();
+        } else if let Err(error) = self.set_aside() {
+            self.fail(&error, Vec::new());
         } else {
             self.plan_advance();
         }
-        true
+        Step::Done
+    }
+
+    fn room_is_missing(&self) {
+        if !self.shared.counters.waits_for_room.swap(true, Ordering::Relaxed) {
+            let segment_bytes = self.shared.config.segment_bytes;
+            tracing::error!(segment_bytes, "the disk has no room for a segment of the log: all writes wait");
+        }
+        // So that appends are refused rather than queued.
+        let _full = self.shared.sample_space();
+    }
+
+    fn room_is_there(&self) {
+        if self.shared.counters.waits_for_room.swap(false, Ordering::Relaxed) {
+            tracing::info!("the disk has room for a segment of the log again");
+        }
+    }
+
+    /// Ends the log while nothing can be written.
+    fn stop_without_room(&mut self) {
+        self.end(&LogError::NoRoom { segment_bytes: self.shared.config.segment_bytes });
+    }
+
+    /// Sets a segment aside ahead, so that a disk that is full when the current one ends stops nothing.
+    fn set_aside(&mut self) -> Result<(), LogError> {
+        if std::mem::take(&mut self.spare_due) && self.pool.free_count() == 0 {
+            let _room = self.pool.prepare()?;
+            self.note_free();
+        }
+        Ok(())
     }
 
     fn finish(&self, queued: Queued, result: Result<(), LogError>) {
@@ -152,9 +246,15 @@ impl LogWriter {
     }
 
     fn stop(&mut self) {
+        self.end(&LogError::Stopped);
+    }
+
+    fn end(&mut self, error: &LogError) {
         self.finished = true;
-        for queued in self.shared.queue.close(&LogError::Stopped) {
-            self.finish(queued, Err(LogError::Stopped));
+        let rest = self.shared.queue.close(error);
+        let held = self.held.take().map(|work| work.batch.ops).unwrap_or_default();
+        for queued in held.into_iter().chain(rest) {
+            self.finish(queued, Err(error.clone()));
         }
     }
 
@@ -169,7 +269,8 @@ impl LogWriter {
         }
     }
 
-    fn write_batch(&mut self, batch: &Batch) -> Result<(), LogError> {
+    /// Makes the records of a batch.
+    fn gather(&mut self, batch: Batch) -> Work {
         let mut records = Records::default();
         // Copies of older records come first, so that what is queued has the last word.
         let queued_bytes = batch.ops.iter().map(|queued| queued.record_bytes).sum();
@@ -193,23 +294,34 @@ impl LogWriter {
             }
         }
         self.first_segment = self.first_segment.max(advance.unwrap_or(0));
-        if needed || advance.is_some() || !records.list.is_empty() {
-            self.write(&records)?;
-        }
-        if advance.is_some() {
-            self.give_up()?;
-        }
-        Ok(())
+        needed |= advance.is_some() || !records.list.is_empty();
+        let stops = batch.ops.iter().any(|queued| matches!(queued.op, Op::Stop));
+        Work { batch, records, needed, gives_up: advance.is_some(), stops }
     }
 
-    /// One write, one sync, and the news of where everything stands.
-    fn write(&mut self, records: &Records) -> Result<(), LogError> {
+    /// Writes what was gathered; says whether there was room.
+    fn carry_out(&mut self, work: &Work) -> Result<bool, LogError> {
+        if work.needed && !self.write(&work.records)? {
+            return Ok(false);
+        }
+        if work.gives_up {
+            self.give_up()?;
+        }
+        if work.stops && self.unnamed {
+            // The mark only names the end of what is synced already: without room it goes unnamed.
+            let _room = self.write(&Records::default())?;
+        }
+        Ok(true)
+    }
+
+    /// One write, one sync, and the news of where everything stands; says whether there was room.
+    fn write(&mut self, records: &Records) -> Result<bool, LogError> {
         let config = &self.shared.config;
         let len = records.write_bytes(config.block_bytes) as u64;
         let fits = |current: &Current| current.offset + len <= config.segment_bytes;
         let rolled = !self.current.as_ref().is_some_and(fits);
-        if rolled {
-            self.start_segment()?;
+        if rolled && !self.start_segment()? {
+            return Ok(false);
         }
         let Some(current) = &mut self.current else { return Err(LogError::Stopped) };
         let place = Place { segment: current.id, offset: current.offset };
@@ -239,19 +351,20 @@ impl LogWriter {
         self.unnamed = !records.list.is_empty();
         self.publish(place.segment, records, &encoded);
         // Not being able to measure is not being full, and is noticed by the write that fails.
-        let _full = self.shared.sample_space();
-        Ok(())
+        let has_reserve = self.shared.sample_space().is_ok() && self.shared.config.reserve_bytes > 0;
+        self.spare_due = rolled || has_reserve;
+        Ok(true)
     }
 
-    fn start_segment(&mut self) -> Result<(), LogError> {
-        let (id, file) = self.pool.take()?;
+    fn start_segment(&mut self) -> Result<bool, LogError> {
+        let Some((id, file)) = self.pool.take()? else { return Ok(false) };
         if self.first_segment == 0 {
             self.first_segment = id;
         }
         self.shared.segments.add(id, Arc::clone(&file));
         self.current = Some(Current { id, file, offset: u64::from(self.shared.config.block_bytes) });
         self.note_free();
-        Ok(())
+        Ok(true)
     }
 
     fn note_free(&self) {

@@ -4,7 +4,7 @@ use super::Field;
 use crate::inject::{Counts, Disk};
 use crate::rng::Rng;
 use crate::wait::until;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -43,13 +43,22 @@ impl Field {
         met
     }
 
+    /// No end of the process is allowed here, so nobody else may kill the node. Half of the time it is killed first,
+    /// and has to begin a segment of its log on the full disk.
     pub(super) async fn disk_full(&self, rng: &mut Rng) -> Result<String> {
-        // A node that has to begin a segment of its log on a full disk ends, and a start begins one: nobody else is
-        // to start it meanwhile.
         let (node, _seat) = self.seat(rng).await?;
         let _disk = self.fleet.disks[node].lock().await;
-        let met = self.for_a_while(node, rng.span(1000, 5000), |disk| disk.full = true, |it| it.full).await?;
-        let how = if self.fleet.ended(node).is_some() { ", and ended" } else { "" };
+        let (span, starts) = (rng.span(1000, 5000), rng.below(2) == 0);
+        let mut how = String::new();
+        if starts {
+            self.fleet.order(node, |orders| orders.disk.full = true)?;
+            how = format!(" ({}, and started on it)", self.fleet.kill(node)?);
+            self.fleet.launch(node)?;
+        }
+        let met = self.for_a_while(node, span, |disk| disk.full = true, |it| it.full).await?;
+        if let Some(status) = self.fleet.ended(node) {
+            bail!("node {} ended on a full disk: {status}", node + 1);
+        }
         self.back(node).await?;
         Ok(format!("node {} was told {met} times that no byte is free{how}", node + 1))
     }
