@@ -1,13 +1,15 @@
 //! The task that decides, for every call of a shard, whether it is read or proposed.
 //!
 //! Bounded: over `queued_calls_per_shard` calls a new one is refused as overloaded. While
-//! `entries_in_flight` entries are on their way, commands gather into the next entry; there is no
-//! timer. A refusal from here is definite, since nothing was proposed.
+//! `entries_in_flight` entries are on their way, commands gather into the next entry; where many are around they
+//! wait for one another, for milliseconds ([`crate::serve::gather`]). A refusal from here is definite, since nothing
+//! was proposed.
 
 use crate::config::NodeLimits;
 use crate::group::RaftGroup;
 use crate::group::shard::Shard;
 use crate::serve::entry::{self, RIDE, Sent};
+use crate::serve::gather::Gather;
 use crate::serve::in_flight::InFlight;
 use crate::serve::outbox::{Outbox, not_leader, too_slow};
 use crate::serve::pending::{Followers, Pending, Work};
@@ -146,6 +148,7 @@ pub struct Driver {
     /// Since when the first of them waits for an entry to be proposed.
     rides_since: Instant,
     tick_wanted: bool,
+    gather: Gather,
 }
 
 impl Driver {
@@ -174,6 +177,7 @@ impl Driver {
             riding: Vec::new(),
             rides_since: Instant::now(),
             tick_wanted: false,
+            gather: Gather::default(),
         }
     }
 
@@ -185,6 +189,7 @@ impl Driver {
         loop {
             let has_work = !self.ready.is_empty() || self.tick_wanted;
             let sweeps = has_work || self.in_flight.lock().has_parked();
+            let held = self.gather.hold(self.ready.len(), Instant::now()).filter(|_| !self.tick_wanted);
             let next_lapse = self.next_lapse();
             let next_expiry = self.shard.applied.lock().waiters.next_expiry();
             tokio::select! {
@@ -199,7 +204,7 @@ impl Driver {
                         self.take(message);
                     }
                 }
-                permit = Arc::clone(&self.permits).acquire_owned(), if has_work => {
+                permit = Arc::clone(&self.permits).acquire_owned(), if has_work && held.is_none() => {
                     if let Ok(permit) = permit {
                         self.propose(permit).await;
                     }
@@ -211,6 +216,7 @@ impl Driver {
                 () = self.shard.waits_changed.notified() => {}
                 () = sleep_until(next_lapse.unwrap_or_else(far)), if next_lapse.is_some() => self.tick_wanted = true,
                 () = sleep_until(next_expiry.unwrap_or_else(far)), if next_expiry.is_some() => self.end_waits(),
+                () = sleep_until(held.unwrap_or_else(far)), if held.is_some() => {}
                 () = sleep_until(next_sweep), if sweeps => {}
             }
             // Not by a branch of its own: a steady stream of messages must not put it off for ever.
@@ -404,7 +410,9 @@ impl Driver {
             }
         }
         let Some(stamp) = self.shard.stamp() else { return self.lose_lead() };
-        let calls = entry::cut(&mut self.ready, Instant::now());
+        let now = Instant::now();
+        self.gather.proposed(self.in_flight.lock().commands(), now);
+        let calls = entry::cut(&mut self.ready, now);
         let taken = calls.len() + self.after_tick.len() + self.riding.len();
         self.handle.queued.fetch_sub(taken, Ordering::Relaxed);
         let sent = Sent {

@@ -29,6 +29,8 @@ pub struct InFlight {
     last: u64,
     /// Calls parked, of all addresses.
     parked: usize,
+    /// Commands, of all addresses.
+    commands: usize,
 }
 
 impl InFlight {
@@ -44,6 +46,7 @@ impl InFlight {
         self.last += 1;
         self.slots.entry(address.clone()).or_default().commands.push_back(self.last);
         command.number = self.last;
+        self.commands += 1;
     }
 
     /// Parks a call behind the commands on its address; hands it back when there are none.
@@ -65,6 +68,7 @@ impl InFlight {
         // Nearly always the first: entries are applied in order, and only what is late leaves the line early.
         if let Some(place) = slot.commands.iter().position(|number| *number == command.number) {
             slot.commands.remove(place);
+            self.commands -= 1;
         }
         let first = slot.commands.front().copied().unwrap_or(u64::MAX);
         let free = slot.parked.partition_point(|(behind, _)| *behind < first);
@@ -74,6 +78,12 @@ impl InFlight {
         }
         self.parked -= freed.len();
         freed
+    }
+
+    /// Commands that have not been answered.
+    #[must_use]
+    pub fn commands(&self) -> usize {
+        self.commands
     }
 
     /// Whether anything is parked.

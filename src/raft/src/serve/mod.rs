@@ -16,6 +16,7 @@
 
 pub mod driver;
 pub mod entry;
+pub mod gather;
 pub mod in_flight;
 pub mod list;
 pub mod outbox;
