@@ -3,13 +3,15 @@
 //! A new leader first has everything applied that was committed before it, then sets its clock:
 //! from its own last entry where it received one since its machine was started (see `time::keep`), or
 //! from what its peers know where that is later (it may have caught up just now, on entries of long ago).
+//! Where the leader before it answers, that one's time is the shard's: whoever has not heard from it for a while
+//! may have got ahead of it, by as much as its clock is slower and was slewing back.
 //! Where nobody knows, since a quorum has been down since the last entry, it makes a cold start from the
 //! median wall clock; where a quorum may have run all the same, log time is held. Only then does it
 //! propose, and its first entry is a tick.
 
 use crate::context::{Context, Placement};
 use crate::group::RaftGroup;
-use crate::group::log_store::newest_stamped;
+use crate::group::log_store::{newest_stamped, term_before};
 use crate::group::shard::{Lead, Shard};
 use crate::ids::ReplicaId;
 use crate::observe::Anomaly;
@@ -33,6 +35,13 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// The pause between attempts to set the clock.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The last leader that this replica followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Former {
+    replica: ReplicaId,
+    term: u64,
+}
+
 /// Follows the group's elections until `stop`.
 pub async fn watch(
     context: Arc<Context>,
@@ -42,9 +51,13 @@ pub async fn watch(
     mut stop: Stopping,
 ) {
     let mut metrics = raft.server_metrics();
+    let mut former = None;
     loop {
         let led = {
             let metrics = metrics.borrow_watched();
+            let term = metrics.vote.leader_id.term;
+            let other = metrics.current_leader.map(ReplicaId::from_u64).filter(|it| *it != placement.replica);
+            former = other.map(|replica| Former { replica, term }).or(former);
             (metrics.current_leader == Some(placement.replica.as_u64()) && metrics.state.is_leader())
                 .then(|| metrics.vote.leader_id.term)
         };
@@ -52,7 +65,7 @@ pub async fn watch(
             resign(&shard);
             if let Some(term) = led {
                 tokio::select! {
-                    () = take_over(&context, &placement, &raft, &shard, term) => {}
+                    () = take_over(&context, &placement, &raft, &shard, term, former) => {}
                     _ = metrics.changed() => continue,
                     () = stop.wait() => break,
                 }
@@ -80,6 +93,7 @@ async fn take_over(
     raft: &RaftGroup,
     shard: &Arc<Shard>,
     term: u64,
+    former: Option<Former>,
 ) {
     // The lead is confirmed and all earlier entries are applied before the clock is set.
     loop {
@@ -92,7 +106,10 @@ async fn take_over(
         }
     }
     let began = Instant::now();
-    while !set_clock(context, placement, raft, shard, began.elapsed() < SILENCE).await {
+    let log = context.log.group(placement.log_group());
+    // Only where nobody has led in between.
+    let former = former.filter(|former| term_before(&log, term).is_ok_and(|it| it == Some(former.term)));
+    while !set_clock(context, placement, raft, shard, began.elapsed() < SILENCE, former).await {
         sleep(PAUSE).await;
     }
     shard.clock.lock().lead(term);
@@ -115,27 +132,35 @@ async fn set_clock(
     raft: &RaftGroup,
     shard: &Shard,
     patient: bool,
+    former: Option<Former>,
 ) -> bool {
     let (last, index) = {
         let applied = shard.applied.lock();
         (applied.state.time, applied.position.map_or(0, |position| position.index))
     };
-    let has_heard = {
+    let (has_heard, heard_term) = {
         let mut clock = shard.clock.lock();
         clock.settle(last, shard.env.clock.boot_ms());
-        clock.anchor().is_some()
+        (clock.anchor().is_some(), clock.term())
     };
+    let former = former.filter(|former| has_heard && former.term == heard_term);
     let within = Duration::from_millis(context.config.timing.rpc_ms);
     let within = if has_heard { within.min(CATCH_UP) } else { within };
     // Who has not been sent all that was applied here may remember a leader from before the last one, whose
     // time is no longer the shard's. It is believed only where nobody knows better.
     let is_behind = is_behind(raft, index);
     let asked = placement.members.iter().filter(|member| **member != placement.replica);
-    let asked =
-        asked.map(|member| (*member, is_behind(member))).filter(|(_, behind)| !(has_heard && *behind));
+    let asked = asked.map(|member| (*member, is_behind(member))).filter(|(member, behind)| {
+        !(has_heard && *behind) || former.is_some_and(|former| former.replica == *member)
+    });
     let asked_boot_ms = shard.env.clock.boot_ms();
     let answers = ask_members(context, placement.shard, asked.collect(), within).await;
     let boot_ms = shard.env.clock.boot_ms();
+    if let Some((former, time)) = former.and_then(|it| Some((it, told_by(it, &answers)?))) {
+        let mut clock = shard.clock.lock();
+        clock.told_by_leader(former.term, time.max(last), asked_boot_ms, boot_ms);
+        return true;
+    }
     let best = |of_those_behind: bool| {
         let known = answers.iter().filter(|answer| of_those_behind || !answer.is_behind);
         known.filter_map(|answer| answer.time).max()
@@ -208,8 +233,16 @@ fn is_behind(raft: &RaftGroup, index: u64) -> impl Fn(&ReplicaId) -> bool {
     }
 }
 
+/// The time of the leader before this one, if it is among those who answered and is the process that led: one that
+/// was started since may know less than it had told as a leader.
+fn told_by(former: Former, answers: &[Answer]) -> Option<LogTime> {
+    let led = |answer: &&Answer| answer.member == former.replica && answer.begun.term < former.term;
+    answers.iter().find(led)?.time
+}
+
 /// What a member that answered knows of the shard's log time.
 struct Answer {
+    member: ReplicaId,
     is_behind: bool,
     time: Option<LogTime>,
     begun: Begun,
@@ -224,7 +257,7 @@ async fn ask_members(
 ) -> Vec<Answer> {
     let asks = members.into_iter().map(|(member, is_behind)| async move {
         let ShardTime { time, begun, .. } = ask_time(context, shard, member, within).await?;
-        Some(Answer { is_behind, time, begun })
+        Some(Answer { member, is_behind, time, begun })
     });
     join_all(asks).await.into_iter().flatten().collect()
 }

@@ -125,6 +125,21 @@ pub fn newest_stamped(log: &GroupLog) -> Result<Option<LogPosition>, LogError> {
     Ok(None)
 }
 
+/// The term of the last entry that was made before `term`, among the log's last thousand.
+///
+/// # Errors
+/// What the log says.
+pub fn term_before(log: &GroupLog, term: u64) -> Result<Option<u64>, LogError> {
+    let (Some(first), Some(last)) = (log.first_index()?, log.state()?.last) else { return Ok(None) };
+    for index in (first.max(last.index.saturating_sub(UNSTAMPED_MAX))..=last.index).rev() {
+        let read = log.read(index, index + 1, 0)?;
+        if let Some(found) = read.first().filter(|entry| entry.term < term) {
+            return Ok(Some(found.term));
+        }
+    }
+    Ok(None)
+}
+
 /// openraft knows storage errors only as I/O errors.
 fn to_io(error: LogError) -> io::Error {
     io::Error::other(error)

@@ -227,6 +227,35 @@ async fn a_leader_that_caught_up_on_old_entries_is_not_behind_in_log_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_heard_nothing_for_a_while_goes_on_from_the_time_of_the_one_before_it() {
+    let setup = Setup { wired: true, drifts_permille: vec![0, -300, -300], ..one_shard(3) };
+    let mut cluster = Cluster::form_with(setup).await;
+    assert_eq!(cluster.leader_of(0), Some(0), "the preferred one leads a new shard");
+    let leads =
+        |cluster: &Cluster, i: usize| cluster.replica(i, 0).is_some_and(|own| own.role == ShardRole::Leader);
+    assert_eq!(cluster.node(0).node.hand_over(Duration::from_secs(10)).await, 0);
+    cluster.wait("another leads", |cluster| leads(cluster, 1) || leads(cluster, 2)).await;
+    let other = if leads(&cluster, 1) { 1 } else { 2 };
+    // The first one has heard it when it goes: an entry that was committed may have been confirmed by the third alone.
+    log_time(&cluster, other, "heard").await;
+    cluster.check_agreement().await;
+    cluster.isolate(0, true);
+    // The clocks of those who go on are slow: what passes for the first one meanwhile is more than log time does.
+    sleep(Duration::from_secs(4)).await;
+    let asked = Instant::now();
+    let before = log_time(&cluster, other, "old").await;
+    // It is handed the lead as soon as it is back, mostly before it has asked for the time as every follower does.
+    cluster.stop(3 - other).await;
+    cluster.isolate(0, false);
+    assert_eq!(cluster.node(other).node.hand_over(Duration::from_secs(10)).await, 0);
+    cluster.wait("the first one leads again", |cluster| leads(cluster, 0) && !leads(cluster, other)).await;
+    let after = log_time(&cluster, 0, "new").await;
+    let elapsed = u64::try_from(asked.elapsed().as_millis()).unwrap();
+    let passed = after.0 - before.0;
+    assert!(passed <= elapsed * 106 / 100 + 100, "{passed} ms of log time in {elapsed} ms");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_shard_writes_nothing_and_its_time_goes_on() {
     let cluster = Cluster::form_with(one_shard(3)).await;
     let leader = cluster.leader_of(0).unwrap();
