@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
+/// How often the processes of a cluster are looked for again.
+const LOOKS: usize = 100;
 /// Until every node must be ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// What a cluster of `hapax dev` takes above its base port.
@@ -96,12 +98,13 @@ impl Cluster {
     /// # Errors
     /// When they cannot be told.
     pub fn servers(&self) -> Result<Servers> {
-        let pid = self.dev.id();
-        let mut pids = Vec::new();
-        for task in std::fs::read_dir(format!("/proc/{pid}/task")).context("cannot look at the cluster")? {
-            let children = std::fs::read_to_string(task?.path().join("children"))
-                .context("this kernel does not tell the children of a process")?;
-            pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        // A thread that ends while it is looked at is gone, and its children are another's: a second look finds them.
+        let mut pids = children(self.dev.id())?;
+        for _ in 0..LOOKS {
+            if pids.len() == usize::from(self.nodes) {
+                break;
+            }
+            pids = children(self.dev.id())?;
         }
         if pids.len() != usize::from(self.nodes) {
             bail!("the cluster has {} processes instead of {}", pids.len(), self.nodes);
@@ -109,6 +112,22 @@ impl Cluster {
         pids.sort_unstable();
         Ok(Servers::new(pids))
     }
+}
+
+/// The processes that the threads of a process have started.
+fn children(pid: u32) -> Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).context("cannot look at the cluster")? {
+        let task = task?.path();
+        match std::fs::read_to_string(task.join("children")) {
+            Ok(children) => {
+                pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()))
+            }
+            Err(_) if !task.exists() => {}
+            Err(error) => return Err(error).context("this kernel does not tell the children of a process"),
+        }
+    }
+    Ok(pids)
 }
 
 impl Drop for Cluster {
