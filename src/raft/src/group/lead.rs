@@ -28,8 +28,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long a new leader that has a clock asks whether another's is ahead.
-const CATCH_UP: Duration = Duration::from_millis(200);
 /// How long a cold start waits for members that do not answer.
 const SILENCE: Duration = Duration::from_secs(2);
 /// The pause between attempts to set the clock.
@@ -145,7 +143,7 @@ async fn set_clock(
     };
     let former = former.filter(|former| has_heard && former.term == heard_term);
     let within = Duration::from_millis(context.config.timing.rpc_ms);
-    let within = if has_heard { within.min(CATCH_UP) } else { within };
+    let within = if has_heard { within.min(catch_up(context)) } else { within };
     // Who has not been sent all that was applied here may remember a leader from before the last one, whose
     // time is no longer the shard's. It is believed only where nobody knows better.
     let is_behind = is_behind(raft, index);
@@ -190,6 +188,11 @@ async fn set_clock(
     };
     tell_cold_start(shard, index, start);
     true
+}
+
+/// How long a new leader that has a clock asks others for theirs: a part of what an election takes anyway.
+fn catch_up(context: &Context) -> Duration {
+    Duration::from_millis(context.config.timing.election_min_ms * 2 / 5)
 }
 
 /// Whether so many replicas show that they were started after the last stamped entry that no quorum has been

@@ -3,7 +3,7 @@
 use crate::asks::{Connection, answer, claim, claim_for, complete, token_of};
 use crate::harness::{Cluster, Setup};
 use hapax_core::{LogTime, Reply};
-use hapax_raft::config::NodeLimits;
+use hapax_raft::config::{NodeLimits, Timing};
 use hapax_raft::observe::Anomaly;
 use hapax_wire::status::ShardRole;
 use std::time::Duration;
@@ -228,7 +228,9 @@ async fn a_leader_that_caught_up_on_old_entries_is_not_behind_in_log_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_heard_nothing_for_a_while_goes_on_from_the_time_of_the_one_before_it() {
-    let setup = Setup { wired: true, drifts_permille: vec![0, -300, -300], ..one_shard(3) };
+    // Elections take seconds, so that a new leader asks for a second: a machine under load may take as long to answer.
+    let timing = Timing { election_min_ms: 3_000, election_max_ms: 4_000, ..one_shard(3).timing };
+    let setup = Setup { wired: true, timing, drifts_permille: vec![0, -300, -300], ..one_shard(3) };
     let mut cluster = Cluster::form_with(setup).await;
     assert_eq!(cluster.leader_of(0), Some(0), "the preferred one leads a new shard");
     let leads =
