@@ -55,9 +55,10 @@ pub struct RecordConfig {
     pub filter_bytes_max: usize,
     /// Records that the filter learns of in one step after a start.
     pub learn_rows: usize,
-    /// A shard's changes are written once they take this much, bytes…
+    /// A shard's changes are written once they take this much, bytes: large batches become tables at once…
     pub batch_bytes: usize,
-    /// …or once the oldest of them is this old, ms. What changes twice in between is written once.
+    /// …or once the oldest of them is this old, ms. What changes twice in between is written once; after a crash what
+    /// was applied in that time is applied again, from the log.
     pub batch_ms: u64,
     /// A shard whose position moves but whose records do not is written this seldom, ms.
     pub idle_ms: u64,
@@ -82,12 +83,12 @@ impl Default for RecordConfig {
         Self {
             kind: EngineKind::Fjall,
             engine: EngineConfig::default(),
-            pending_bytes_max: 32 << 20,
+            pending_bytes_max: 64 << 20,
             cache_bytes_max: 8 << 20,
             filter_bytes_max: 16 << 20,
             learn_rows: 4_096,
-            batch_bytes: 4 << 20,
-            batch_ms: 500,
+            batch_bytes: 32 << 20,
+            batch_ms: 4_000,
             idle_ms: 10_000,
             sync_bytes: 64 << 20,
             sync_ms: 1_000,

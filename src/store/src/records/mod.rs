@@ -35,6 +35,7 @@ mod keys;
 mod ledger;
 mod marks;
 mod overlay;
+mod pace;
 mod presence;
 mod reclaim;
 mod scan;

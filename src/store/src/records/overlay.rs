@@ -172,22 +172,27 @@ impl Overlay {
     }
 
     /// Up to `rows_max` pending rows of a range in order, newest first per address, and whether there are more.
-    /// Goes through everything that is pending: what is pending is bounded, and asked for its order only by pages.
+    /// Goes through everything that is pending, and sorts what it gives: what is pending is bounded, and asked for its
+    /// order only by pages.
     pub(crate) fn range(&self, range: ByteRange<'_>, rows_max: usize) -> PendingRows {
-        let sorted = |job: &Changed| {
-            let mut rows: Vec<_> = job
-                .iter()
-                .filter(|(address, _)| RangeBounds::<[u8]>::contains(&range, address.canonical()))
-                .map(|(address, record)| (address.clone(), record.clone()))
-                .collect();
-            rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-            rows.into_iter()
-        };
-        let writing = self.writing.iter().flat_map(|job| sorted(job));
-        let mut merged = merge_newest(sorted(&self.changed), writing);
+        let first = |job: &Changed| first_rows(job, range, rows_max.saturating_add(1)).into_iter();
+        let writing = self.writing.iter().flat_map(|job| first(job));
+        let mut merged = merge_newest(first(&self.changed), writing);
         let rows = merged.by_ref().take(rows_max).collect();
         (rows, merged.next().is_some())
     }
+}
+
+/// The first `rows_max` rows of a range, in order.
+fn first_rows(job: &Changed, range: ByteRange<'_>, rows_max: usize) -> Vec<(Address, Option<Arc<Record>>)> {
+    let is_in = |address: &Address| RangeBounds::<[u8]>::contains(&range, address.canonical());
+    let mut rows: Vec<_> = job.iter().filter(|(address, _)| is_in(address)).collect();
+    if rows.len() > rows_max {
+        rows.select_nth_unstable_by_key(rows_max, |(address, _)| *address);
+        rows.truncate(rows_max);
+    }
+    rows.sort_unstable_by_key(|(address, _)| *address);
+    rows.into_iter().map(|(address, record)| (address.clone(), record.clone())).collect()
 }
 
 /// An estimate of the memory that an entry takes, bytes.
@@ -215,6 +220,7 @@ mod tests {
         Blob, Fields, Fingerprint, Key, LogTime, Nonce, Operation, Policy, Principal, State, Tenant, Terms,
         Token,
     };
+    use std::ops::Bound;
 
     fn address() -> Address {
         let (tenant, operation) = (Tenant::new("t").expect("valid"), Operation::new("o").expect("valid"));
@@ -302,14 +308,46 @@ mod tests {
         assert_eq!(known(&mut overlay), None, "the engine is asked again");
     }
 
+    fn numbered(n: u32) -> Address {
+        let (tenant, operation) = (Tenant::new("t").expect("valid"), Operation::new("o").expect("valid"));
+        Address::new(&tenant, &operation, &Key::new(format!("k{n:03}")).expect("valid"))
+    }
+
+    #[test]
+    fn a_page_is_the_first_of_all_that_is_pending_and_newest() {
+        let mut overlay = Overlay::new(10_000);
+        let mut expected = std::collections::BTreeMap::new();
+        let mut put = |overlay: &mut Overlay, n: u32, record: Option<Arc<Record>>| {
+            overlay.put(numbered(n), record.clone());
+            expected.insert(numbered(n), record);
+        };
+        // Odd ones are being written, some of them are changed again, and there are others besides.
+        (0..200).filter(|n| n % 2 == 1).for_each(|n| put(&mut overlay, n, Some(record(1))));
+        let _job = overlay.take();
+        (0..200).filter(|n| n % 3 == 0).for_each(|n| put(&mut overlay, n, (n % 4 != 0).then(|| record(2))));
+        for (from, to) in [(0, 200), (10, 150), (50, 51), (60, 60)] {
+            let (from, to) = (numbered(from), numbered(to));
+            let range = (Bound::Excluded(from.canonical()), Bound::Excluded(to.canonical()));
+            let all: Vec<_> = expected
+                .iter()
+                .filter(|(address, _)| **address > from && **address < to)
+                .map(|(address, record)| (address.clone(), record.clone()))
+                .collect();
+            for rows_max in
+                [0, 1, 2, 3, 10, all.len().saturating_sub(1), all.len(), all.len() + 1, usize::MAX]
+            {
+                let (rows, has_more) = overlay.range(range, rows_max);
+                assert_eq!(rows, all[..rows_max.min(all.len())], "{rows_max} of {}", all.len());
+                assert_eq!(has_more, rows_max < all.len());
+            }
+        }
+    }
+
     /// What is cached must not stay as it was, however much was written with it; the rest of a large job does not push
     /// out what readers asked for.
     #[test]
     fn of_a_large_job_only_what_is_cached_enters_the_cache() {
-        let other = |n: u32| {
-            let (tenant, operation) = (Tenant::new("t").expect("valid"), Operation::new("o").expect("valid"));
-            Address::new(&tenant, &operation, &Key::new(format!("k{n}")).expect("valid"))
-        };
+        let other = numbered;
         let mut overlay = Overlay::new(20_000);
         let ticket = overlay.ticket();
         overlay.fill(&address(), &record(1), ticket);

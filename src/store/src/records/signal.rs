@@ -29,6 +29,11 @@ impl Signal {
         *rung = false;
     }
 
+    /// Rests on this thread for `time`, or until somebody rings, which is kept for the next wait.
+    pub(super) fn rest(&self, time: Duration) {
+        self.condvar.wait_for(&mut self.rung.lock(), time);
+    }
+
     /// Waits as a task.
     pub(super) async fn wait(&self) {
         self.notify.notified().await;

@@ -10,6 +10,7 @@
 
 use super::error::StoreError;
 use super::marks::Mark;
+use super::pace::Pace;
 use super::shard::{Pending, ShardRecords, Written};
 use super::store::{OpenShards, Shared};
 use crate::log::GroupId;
@@ -34,6 +35,8 @@ pub struct RecordWriter {
     unsynced_bytes: usize,
     /// The disk was full at the last step.
     full: bool,
+    /// It has a thread of its own, on which it may rest.
+    rests: bool,
     sweep: Sweep,
 }
 
@@ -48,6 +51,8 @@ struct Sweep {
 /// How long the writer waits when a shard is pinned by a reader, or there is nothing to do, ms.
 const PINNED_MS: u64 = 10;
 const IDLE_MS: u64 = 1_000;
+/// How long it rests between some rows of a batch, unless it hurries.
+const REST: Duration = Duration::from_millis(1);
 /// The pause behind a step in which a filter learned, ms.
 const LEARN_MS: u64 = 1;
 
@@ -60,6 +65,7 @@ impl RecordWriter {
             unsynced_since_ms: None,
             unsynced_bytes: 0,
             full: false,
+            rests: false,
             sweep: Sweep::default(),
         }
     }
@@ -69,6 +75,7 @@ impl RecordWriter {
     /// # Errors
     /// What ended it: the process must end too.
     pub fn run_blocking(mut self, clock: impl Fn() -> u64) -> Result<(), StoreError> {
+        self.rests = true;
         while let Some(wait) = self.step(clock())? {
             self.shared.signal.wait_blocking(wait);
         }
@@ -176,7 +183,13 @@ impl RecordWriter {
         if left_ms > 0 && !closing {
             return Ok(Due::In(left_ms));
         }
-        match shard.write_batch() {
+        let rest = || {
+            if !self.hurries() {
+                self.shared.signal.rest(REST);
+            }
+        };
+        let mut pace = if self.rests { Pace::resting(&rest) } else { Pace::steady() };
+        match shard.write_batch(&mut pace) {
             Ok(bytes) => self.unsynced_bytes += bytes,
             Err(StoreError::Pinned) => return Ok(Due::In(PINNED_MS)),
             Err(error) => return Err(error),
@@ -184,6 +197,15 @@ impl RecordWriter {
         self.waiting_since_ms.remove(&shard.id());
         // A batch that was held up has gone alone; closing leaves nothing behind it either.
         if closing && shard.pending().has_moved { Ok(Due::In(0)) } else { Ok(Due::No) }
+    }
+
+    /// Whether somebody waits for a batch or a sync, or a batch is due by its size already.
+    fn hurries(&self) -> bool {
+        let is_due = |pending: Pending| {
+            pending.flush_wanted || pending.changed_bytes >= self.shared.config.batch_bytes
+        };
+        self.shared.closing.load(Ordering::Acquire)
+            || self.open_shards().iter().any(|shard| is_due(shard.pending()))
     }
 
     fn due_in(&self, pending: &Pending, waited_ms: u64) -> u64 {

@@ -33,10 +33,11 @@ pub(crate) fn config(kind: EngineKind) -> RecordConfig {
     let engine = EngineConfig {
         block_cache_bytes: 4 << 20,
         memtable_bytes: 64 << 10,
+        table_bytes_min: 8 << 10,
         journal_bytes: 64 << 20,
         worker_threads: 1,
     };
-    RecordConfig { kind, engine, cache_bytes_max: 64 << 10, ..RecordConfig::default() }
+    RecordConfig { kind, engine, batch_ms: 500, cache_bytes_max: 64 << 10, ..RecordConfig::default() }
 }
 
 impl Home {

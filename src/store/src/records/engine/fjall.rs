@@ -1,7 +1,12 @@
 //! The default engine: a log-structured merge tree a shard behind one journal.
 //!
 //! What is particular to it:
-//! - A space is one keyspace. A batch goes through one journal record with a checksum; recovery drops a torn one.
+//! - A space is one keyspace. A small batch goes through one journal record with a checksum; recovery drops a torn one.
+//!   It waits in a memtable until that is large enough to be a table.
+//! - A large batch becomes a table at once, past journal and memtable: its rows are written once instead of twice and
+//!   need no skip list. What the memtable holds becomes a table before it, so that batches stay in their order. Such
+//!   a batch is durable when it was written. Where tables pile up it goes through the journal, whose writes wait for
+//!   compactions.
 //! - Reclaiming happens in compactions, by a filter. It answers `Remove` (a tombstone), never `Destroy`, which
 //!   lets an older version of the row come back.
 //! - It opens without a word after a journal block was damaged, as if what followed had never been written. The
@@ -13,12 +18,15 @@
 //! - A flush or a compaction that ends while a batch is being applied to the memtable makes the rows so far
 //!   visible, so that a snapshot taken then would show a part of the batch. While a space is written, its views
 //!   are of before the batch.
+//! - Ingestion flushes the memtable by itself, which the database's housekeeping does not hear of: its journal would
+//!   grow for ever. So the memtable is handed to the flushing threads before.
 
 use super::guard::guarded;
 use super::{BatchRow, EngineConfig, EngineSpace, EngineView, RecordEngine, Rows};
 use crate::records::error::StoreError;
 use crate::records::reclaim::{self, Verdict};
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::compaction::filter::{self, CompactionFilter, Context, Factory, ItemAccessor};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use hapax_core::LogTime;
@@ -27,12 +35,21 @@ use std::collections::HashMap;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Tables of one space that are merged into the next level together. Each merge writes what it meets there again, so
+/// that few large ones write less than many small ones; a read looks into the filter of each.
+const MERGED_TABLES: u8 = 8;
+
+/// With as many tables that wait to be merged, large batches go through the journal too: from 20 on its writes are
+/// slowed down, at 30 they wait.
+const WAITING_TABLES_MAX: usize = 20;
 
 /// The fjall engine.
 pub struct FjallEngine {
     database: Database,
     memtable_bytes: u64,
+    table_bytes_min: usize,
     floors: Floors,
 }
 
@@ -68,7 +85,8 @@ impl FjallEngine {
                 .open()
                 .map_err(|error| failed("open the database", error))
         })?;
-        Ok(Self { database, memtable_bytes: config.memtable_bytes, floors })
+        let EngineConfig { memtable_bytes, table_bytes_min, .. } = *config;
+        Ok(Self { database, memtable_bytes, table_bytes_min, floors })
     }
 }
 
@@ -94,16 +112,20 @@ fn reads_garbage(error: &std::io::Error) -> bool {
 
 impl RecordEngine for FjallEngine {
     fn space(&self, name: &str) -> Result<Arc<dyn EngineSpace>, StoreError> {
-        let memtable_bytes = self.memtable_bytes;
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(self.memtable_bytes)
+                .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(MERGED_TABLES)))
+        };
         let keyspace = guarded("open a keyspace", || {
-            self.database
-                .keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes))
-                .map_err(|error| failed("open a keyspace", error))
+            self.database.keyspace(name, options).map_err(|error| failed("open a keyspace", error))
         })?;
         Ok(Arc::new(FjallSpace {
             database: self.database.clone(),
             keyspace,
             before: floor(&self.floors, name),
+            table_bytes_min: self.table_bytes_min,
+            is_in_memtable: AtomicBool::new(true),
             commit: Mutex::default(),
             before_batch: Mutex::default(),
         }))
@@ -147,6 +169,10 @@ struct FjallSpace {
     database: Database,
     keyspace: Keyspace,
     before: Arc<AtomicU64>,
+    /// A batch of at least this many bytes becomes a table.
+    table_bytes_min: usize,
+    /// The memtable may hold something. So it may after a start.
+    is_in_memtable: AtomicBool,
     /// Held while a batch is written.
     commit: Mutex<()>,
     /// While a batch is written: what there was before it. Never held for long.
@@ -167,26 +193,17 @@ impl EngineSpace for FjallSpace {
         })
     }
 
-    fn write(&self, rows: &[BatchRow]) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
+    fn write_rows(&self, rows: &mut dyn Iterator<Item = BatchRow>, bytes: usize) -> Result<(), StoreError> {
+        let is_table = bytes >= self.table_bytes_min && self.keyspace.l0_table_count() < WAITING_TABLES_MAX;
         guarded("write a batch", || {
-            let mut batch = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), rows.len());
-            for (key, value) in rows {
-                match value {
-                    Some(value) => batch.insert(&self.keyspace, key.clone(), value.clone()),
-                    None => batch.remove(&self.keyspace, key.clone()),
-                }
-            }
             let _one_at_a_time = self.commit.lock();
             *self.before_batch.lock() = Some(self.database.snapshot());
-            let committed = batch.commit().map_err(|error| failed("write a batch", error));
+            let written = if is_table { self.write_table(rows) } else { self.write_journaled(rows) };
             // Where it failed, nobody knows what of it can be seen: views stay those of before it.
-            if committed.is_ok() {
+            if written.is_ok() {
                 *self.before_batch.lock() = None;
             }
-            committed
+            written.map_err(|error| failed("write a batch", error))
         })
     }
 
@@ -204,6 +221,37 @@ impl EngineSpace for FjallSpace {
 
     fn sweep(&self, _after: Option<Bytes>, _rows_max: usize) -> Result<Option<Bytes>, StoreError> {
         Ok(None)
+    }
+}
+
+impl FjallSpace {
+    /// Writes a batch to the journal and to the memtable.
+    fn write_journaled(&self, rows: &mut dyn Iterator<Item = BatchRow>) -> fjall::Result<()> {
+        self.is_in_memtable.store(true, Ordering::Relaxed);
+        let mut batch = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), rows.size_hint().0);
+        for (key, value) in rows {
+            match value {
+                Some(value) => batch.insert(&self.keyspace, key, value),
+                None => batch.remove(&self.keyspace, key),
+            }
+        }
+        batch.commit()
+    }
+
+    /// Writes a batch as a table, or as few, that one change of the list of tables lets count.
+    fn write_table(&self, rows: &mut dyn Iterator<Item = BatchRow>) -> fjall::Result<()> {
+        if self.is_in_memtable.load(Ordering::Relaxed) {
+            self.keyspace.rotate_memtable()?;
+            self.is_in_memtable.store(false, Ordering::Relaxed);
+        }
+        let mut ingestion = self.keyspace.start_ingestion()?;
+        for (key, value) in rows {
+            match value {
+                Some(value) => ingestion.write(key, value)?,
+                None => ingestion.write_tombstone(key)?,
+            }
+        }
+        ingestion.finish()
     }
 }
 

@@ -237,15 +237,13 @@ impl EngineSpace for MemorySpace {
         Ok(state.spaces.get(&self.name).and_then(|space| space.map.get(key).cloned()))
     }
 
-    fn write(&self, rows: &[BatchRow]) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
+    fn write_rows(&self, rows: &mut dyn Iterator<Item = BatchRow>, _bytes: usize) -> Result<(), StoreError> {
+        let rows: Vec<_> = rows.collect();
         let mut state = self.engine.state.lock();
         state.refuse("write a batch")?;
         if let Some(space) = state.spaces.get_mut(&self.name) {
-            write_rows(Arc::make_mut(&mut space.map), rows);
-            state.unsynced.push(Op::Write(self.name.clone(), rows.to_vec()));
+            write_rows(Arc::make_mut(&mut space.map), &rows);
+            state.unsynced.push(Op::Write(self.name.clone(), rows));
         }
         Ok(())
     }

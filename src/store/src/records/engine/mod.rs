@@ -3,7 +3,7 @@
 //! Contract, the same for all engines and held by one conformance suite:
 //! - A **space** is an ordered map of bytes with a name; a shard's records and everything that must agree with
 //!   them live in one space.
-//! - [`EngineSpace::write`] is atomic: after any crash all rows of a batch are there or none, and batches of one
+//! - [`EngineSpace::write_rows`] is atomic: after any crash all rows of a batch are there or none, and batches of one
 //!   space survive as a prefix of the order in which they were written.
 //! - [`RecordEngine::sync`] makes every write that returned before it was called survive the loss of power.
 //! - [`EngineSpace::view`] sees every batch that returned before it and none that starts after it.
@@ -37,6 +37,12 @@ pub const RESERVED_FROM: u8 = 0xF0;
 
 /// One row of a batch: a key, and its new value or its removal.
 pub type BatchRow = (Bytes, Option<Bytes>);
+
+/// Bytes of a key and its value.
+#[must_use]
+pub fn row_bytes((key, value): &BatchRow) -> usize {
+    key.len() + value.as_ref().map_or(0, Bytes::len)
+}
 
 /// Rows of a view, in key order; ends after the first error.
 pub type Rows = Box<dyn Iterator<Item = Result<(Bytes, Bytes), StoreError>> + Send>;
@@ -80,12 +86,21 @@ pub trait EngineSpace: Send + Sync + Debug {
     /// [`StoreError::Damaged`] when what is stored cannot be read back.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
-    /// Writes one atomic batch. Keys ascend strictly.
+    /// Writes one atomic batch of about `bytes`, which decide how it is written. Keys ascend strictly.
     ///
     /// # Errors
     /// [`StoreError::Pinned`] when an engine without versions has an open view: nothing was written. Anything
     /// else leaves open what was written.
-    fn write(&self, rows: &[BatchRow]) -> Result<(), StoreError>;
+    fn write_rows(&self, rows: &mut dyn Iterator<Item = BatchRow>, bytes: usize) -> Result<(), StoreError>;
+
+    /// Writes one atomic batch that is there already.
+    ///
+    /// # Errors
+    /// As for [`EngineSpace::write_rows`].
+    fn write(&self, rows: &[BatchRow]) -> Result<(), StoreError> {
+        let bytes = rows.iter().map(row_bytes).sum();
+        if rows.is_empty() { Ok(()) } else { self.write_rows(&mut rows.iter().cloned(), bytes) }
+    }
 
     /// A consistent view. Cheap where the engine keeps versions; otherwise it holds up the writes of this space
     /// until it is dropped.
@@ -101,7 +116,7 @@ pub trait EngineSpace: Send + Sync + Debug {
     /// may be, and says where to go on; `None` at the end (and always, for an engine that reclaims by itself).
     ///
     /// # Errors
-    /// As for [`EngineSpace::write`].
+    /// As for [`EngineSpace::write_rows`].
     fn sweep(&self, after: Option<Bytes>, rows_max: usize) -> Result<Option<Bytes>, StoreError>;
 }
 
@@ -136,6 +151,9 @@ pub struct EngineConfig {
     pub block_cache_bytes: u64,
     /// One shard's table in memory before it goes to disk, bytes (fjall).
     pub memtable_bytes: u64,
+    /// A batch of about at least this many bytes becomes a table of its own, past journal and memtable (fjall). To be more
+    /// than a chunk of a snapshot, many of which are written one after another.
+    pub table_bytes_min: usize,
     /// All journals together, bytes, at least 64 MiB (fjall).
     pub journal_bytes: u64,
     /// Threads that flush and compact (fjall).
@@ -147,6 +165,7 @@ impl Default for EngineConfig {
         Self {
             block_cache_bytes: 64 << 20,
             memtable_bytes: 16 << 20,
+            table_bytes_min: 4 << 20,
             journal_bytes: 128 << 20,
             worker_threads: 2,
         }

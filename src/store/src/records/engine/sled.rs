@@ -133,10 +133,7 @@ impl EngineSpace for SledSpace {
         get(&self.tree, key)
     }
 
-    fn write(&self, rows: &[BatchRow]) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
+    fn write_rows(&self, rows: &mut dyn Iterator<Item = BatchRow>, _bytes: usize) -> Result<(), StoreError> {
         let views = self.gate.lock();
         if *views > 0 {
             return Err(StoreError::Pinned);

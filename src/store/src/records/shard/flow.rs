@@ -1,15 +1,16 @@
 //! The writer's side of a shard: what was applied becomes batches of the engine.
 
 use super::ShardRecords;
-use crate::codec::meta::{AppliedMeta, encode_meta};
+use crate::codec::meta::encode_meta;
 use crate::codec::record::encode_record_into;
 use crate::log::LogPosition;
 use crate::records::doubt::{self, doubtful_since};
-use crate::records::engine::{BatchRow, EngineSpace};
+use crate::records::engine::{BatchRow, EngineSpace, row_bytes};
 use crate::records::error::StoreError;
 use crate::records::keys;
 use crate::records::ledger::Ledger;
 use crate::records::overlay::Changed;
+use crate::records::pace::Pace;
 use bytes::{Bytes, BytesMut};
 use hapax_core::seeded::{self, Bug};
 use hapax_core::{Address, LogTime, Record};
@@ -30,13 +31,17 @@ pub(super) struct WriterSide {
 }
 
 /// What a batch changes, in canonical order.
-type Sorted = Vec<(Address, Option<Arc<Record>>)>;
+type Sorted<'a> = Vec<(&'a Address, &'a Option<Arc<Record>>)>;
 
-/// One batch.
+/// One batch: the records, and the rows behind them. Records become rows while the batch is written, one after another,
+/// since all of them at once would take tens of MiB.
 #[derive(Debug)]
 pub(super) struct Job {
-    changed: Sorted,
-    rows: Vec<BatchRow>,
+    changed: Arc<Changed>,
+    /// What it takes in memory, some more than its rows.
+    bytes: usize,
+    /// The ledger, the position, the doubtful.
+    rest: Vec<BatchRow>,
     written: Written,
 }
 
@@ -74,7 +79,7 @@ impl ShardRecords {
 
     /// Writes everything applied so far as one batch and says how many bytes; a batch that the engine could not
     /// take before goes first.
-    pub(in crate::records) fn write_batch(&self) -> Result<usize, StoreError> {
+    pub(in crate::records) fn write_batch(&self, pace: &mut Pace<'_>) -> Result<usize, StoreError> {
         let mut guard = self.side.lock();
         let side = &mut *guard;
         if side.job.is_none() {
@@ -85,20 +90,27 @@ impl ShardRecords {
         }
         let Some(job) = &side.job else { return Ok(0) };
         if seeded::active(Bug::AppliedNotAtomic) {
-            let applied = job.rows.iter().filter(|(key, _)| key == keys::META).cloned();
+            let applied = job.rest.iter().filter(|(key, _)| key == keys::META).cloned();
             self.space().write(&applied.collect::<Vec<_>>())?;
         }
-        self.space().write(&job.rows)?;
-        let bytes =
-            job.rows.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
-        self.retire(job);
-        side.job = None;
+        let records = sorted(&job.changed);
+        let mut bytes = 0;
+        let rest = job.rest.iter().cloned();
+        let mut counted = rows(&records).chain(rest).inspect(|row| {
+            bytes += row_bytes(row);
+            pace.rows(1);
+        });
+        self.space().write_rows(&mut counted, job.bytes)?;
+        drop(counted);
+        self.retire(&records, job.written, pace);
+        let changed = side.job.take().and_then(|job| Arc::into_inner(job.changed));
+        changed.into_iter().flatten().for_each(|_freed| pace.rows(1));
         Ok(bytes)
     }
 
     /// Takes everything applied so far out of the overlay and makes a batch of it.
     fn take_job(&self, doubtful: &mut BTreeSet<Address>) -> Option<Job> {
-        let (changed, written, meta, ledger) = {
+        let (changed, bytes, written, meta, ledger) = {
             let mut guard = self.state.lock();
             let state = &mut *guard;
             if state.sequence == state.written.sequence {
@@ -116,22 +128,25 @@ impl ShardRecords {
                 time: meta.time,
                 generation: state.generation,
             };
-            (state.overlay.take(), written, meta, Ledger { batch: state.batch, counts: state.counts })
+            let bytes = state.overlay.changed_bytes();
+            let ledger = Ledger { batch: state.batch, counts: state.counts };
+            (state.overlay.take(), bytes, written, meta, ledger)
         };
-        let changed = sorted(&changed);
-        let rows = rows_of(&changed, &meta, &ledger, doubtful);
-        Some(Job { changed, rows, written })
+        let mut rest = Vec::from(ledger.rows());
+        rest.push((Bytes::from_static(keys::META), Some(encode_meta(&meta, keys::META).into())));
+        rest.extend(doubt_rows(&changed, doubtful));
+        Some(Job { changed, bytes, rest, written })
     }
 
     /// Moves a written job from the overlay into the cache, never holding the lock for long.
-    fn retire(&self, job: &Job) {
-        let mut rows = job.changed.iter().map(|(address, record)| (address, record)).peekable();
-        while rows.peek().is_some() {
-            self.state.lock().overlay.keep_written(rows.by_ref().take(RETIRE_ROWS));
+    fn retire(&self, records: &Sorted<'_>, written: Written, pace: &mut Pace<'_>) {
+        for part in records.chunks(RETIRE_ROWS) {
+            self.state.lock().overlay.keep_written(part.iter().copied());
+            pace.rows(part.len());
         }
         let mut state = self.state.lock();
         let retired = state.overlay.retire();
-        state.written = job.written;
+        state.written = written;
         let bytes = state.overlay.pending_bytes();
         self.overfull.store(bytes > self.shared.config.pending_bytes_max, Ordering::Relaxed);
         drop(state);
@@ -167,16 +182,15 @@ impl ShardRecords {
     }
 }
 
-fn sorted(changed: &Changed) -> Sorted {
-    let mut sorted: Sorted =
-        changed.iter().map(|(address, record)| (address.clone(), record.clone())).collect();
-    sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+fn sorted(changed: &Changed) -> Sorted<'_> {
+    let mut sorted: Sorted<'_> = changed.iter().collect();
+    sorted.sort_unstable_by_key(|(address, _)| *address);
     sorted
 }
 
 /// Buffers that the rows of a batch share are of this size, or of that of a larger row: large enough that few are
-/// allocated, small enough that a row that outlives the others keeps little.
-const SHARED_BYTES: usize = 64 << 10;
+/// allocated, small enough that they stay in the processor's cache, and that a row that outlives the others keeps little.
+const SHARED_BYTES: usize = 16 << 10;
 
 /// A copy of `bytes` in the buffer, or in a new one where it is full.
 fn share(buffer: &mut BytesMut, bytes: &[u8]) -> Bytes {
@@ -187,25 +201,23 @@ fn share(buffer: &mut BytesMut, bytes: &[u8]) -> Bytes {
     buffer.split().freeze()
 }
 
-/// The rows of a batch, ascending: the records, the ledger, the position, the doubtful.
-fn rows_of(
-    changed: &Sorted,
-    meta: &AppliedMeta,
-    ledger: &Ledger,
-    doubtful: &mut BTreeSet<Address>,
-) -> Vec<BatchRow> {
-    let mut rows = Vec::with_capacity(changed.len() + 8);
-    let (mut shared, mut encoded) = (BytesMut::new(), Vec::new());
-    for (address, record) in changed {
-        let key = share(&mut shared, address.canonical());
+/// The rows of records, one at a time. Keys and values are in buffers of their own, since an engine keeps some of the
+/// keys for its index long after the values are written.
+fn rows<'a>(records: &'a Sorted<'a>) -> impl Iterator<Item = BatchRow> + 'a {
+    let (mut keys, mut values, mut encoded) = (BytesMut::new(), BytesMut::new(), Vec::new());
+    records.iter().map(move |(address, record)| {
+        let key = share(&mut keys, address.canonical());
         let value = record.as_ref().map(|record| {
             encode_record_into(address.canonical(), record, &mut encoded);
-            share(&mut shared, &encoded)
+            share(&mut values, &encoded)
         });
-        rows.push((key, value));
-    }
-    rows.extend(ledger.rows());
-    rows.push((Bytes::from_static(keys::META), Some(encode_meta(meta, keys::META).into())));
+        (key, value)
+    })
+}
+
+/// What changes in the index of the doubtful, ascending.
+fn doubt_rows(changed: &Changed, doubtful: &mut BTreeSet<Address>) -> Vec<BatchRow> {
+    let mut rows = Vec::new();
     for (address, record) in changed {
         match record.as_deref().and_then(doubtful_since) {
             Some(since) => {
@@ -218,5 +230,6 @@ fn rows_of(
             None => {}
         }
     }
+    rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     rows
 }
