@@ -62,11 +62,20 @@ fn eio() -> io::Error {
     io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())
 }
 
+impl FaultyDisk {
+    fn faulty(&self, path: &Path, real: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        let is_spared = path.file_stem().is_some_and(|name| name == "clocks");
+        Arc::new(FaultyFile { real, is_spared, faults: Arc::clone(&self.faults) })
+    }
+}
+
 impl Disk for FaultyDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let real = self.real.open(path, mode)?;
-        let is_spared = path.file_stem().is_some_and(|name| name == "clocks");
-        Ok(Arc::new(FaultyFile { real, is_spared, faults: Arc::clone(&self.faults) }))
+        Ok(self.faulty(path, self.real.open(path, mode)?))
+    }
+
+    fn open_blocks(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.faulty(path, self.real.open_blocks(path, mode)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -5,6 +5,7 @@
 //! about what is on the disk and is never retried. The traits are small so that a simulator can own the disk:
 //! [`SimDisk`] injects faults and crashes in memory, [`RealDisk`] is the file system.
 
+mod direct;
 mod real;
 mod sim;
 
@@ -34,6 +35,14 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// `NotFound`, `AlreadyExists` by the mode, or what the file system says.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// The same for a file that is mostly written, in whole blocks: past the page cache, where the file system can.
+    ///
+    /// # Errors
+    /// As for [`Disk::open`].
+    fn open_blocks(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path, mode)
+    }
 
     /// Renames within one directory, replacing `to` if it exists. Durable after [`Disk::sync_dir`].
     ///

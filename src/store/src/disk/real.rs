@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 
+use super::direct::DirectFile;
 use super::{Disk, DiskFile, DiskLock, OpenMode};
 
 /// The real disk. It has no state: clones and instances are alike.
@@ -15,7 +16,10 @@ use super::{Disk, DiskFile, DiskLock, OpenMode};
 pub struct RealDisk;
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    direct: Option<DirectFile>,
+}
 
 /// An open file with a `flock`, which the kernel drops with the descriptor.
 #[derive(Debug)]
@@ -23,18 +27,12 @@ struct RealLock(#[expect(dead_code, reason = "held for its descriptor, which car
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let mut options = OpenOptions::new();
-        options.read(true);
-        match mode {
-            OpenMode::Read => {}
-            OpenMode::ReadWrite => {
-                options.write(true);
-            }
-            OpenMode::CreateNew => {
-                options.write(true).create_new(true);
-            }
-        }
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        Ok(Arc::new(RealFile { file: open(path, mode)?, direct: None }))
+    }
+
+    fn open_blocks(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let file = open(path, mode)?;
+        Ok(Arc::new(RealFile { file, direct: DirectFile::open(path) }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -77,18 +75,36 @@ impl Disk for RealDisk {
     }
 }
 
+fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    match mode {
+        OpenMode::Read => {}
+        OpenMode::ReadWrite => {
+            options.write(true);
+        }
+        OpenMode::CreateNew => {
+            options.write(true).create_new(true);
+        }
+    }
+    options.open(path)
+}
+
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
+        self.file.read_at(buf, offset)
     }
 
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        if let Some(written) = self.direct.as_ref().and_then(|direct| direct.write_at(slices, offset)) {
+            return written;
+        }
         loop {
-            match rustix::io::pwritev(&self.0, slices, offset) {
+            match rustix::io::pwritev(&self.file, slices, offset) {
                 Err(rustix::io::Errno::INTR) => {}
                 result => return Ok(result?),
             }
@@ -96,19 +112,19 @@ impl DiskFile for RealFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
             // Some file systems cannot reserve: a sparse file is still correct, only slower and less certain.
-            Err(rustix::io::Errno::OPNOTSUPP) => self.0.set_len(len),
+            Err(rustix::io::Errno::OPNOTSUPP) => self.file.set_len(len),
             result => Ok(result?),
         }
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        rustix::fs::fdatasync(&self.0)?;
+        rustix::fs::fdatasync(&self.file)?;
         Ok(())
     }
 }

@@ -53,7 +53,7 @@ const HEAD_BYTES: u64 = 64 << 10;
 impl Opened {
     fn open(disk: &dyn Disk, dir: &Path, id: u64) -> Result<Self, LogError> {
         let path = FileName::Log(id).path(dir);
-        let file = disk.open(&path, OpenMode::ReadWrite).map_err(LogError::io("open a segment"))?;
+        let file = disk.open_blocks(&path, OpenMode::ReadWrite).map_err(LogError::io("open a segment"))?;
         Ok(Self { id, file })
     }
 

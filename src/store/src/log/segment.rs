@@ -171,7 +171,8 @@ impl Pool {
     /// Takes over a file that a former run had set aside, or removes it if it does not fit.
     pub(super) fn adopt(&mut self, id: u64) -> Result<(), LogError> {
         let path = FileName::Free(id).path(&self.dir);
-        let file = self.disk.open(&path, OpenMode::ReadWrite).map_err(LogError::io("open a free segment"))?;
+        let file =
+            self.disk.open_blocks(&path, OpenMode::ReadWrite).map_err(LogError::io("open a free segment"))?;
         let len = file.len().map_err(LogError::io("measure a free segment"))?;
         if len == self.segment_bytes && self.free.len() < self.kept_max.max(1) {
             self.free.push((id, file));
@@ -199,7 +200,7 @@ impl Pool {
         let id = self.last_id + 1;
         self.last_id = id;
         let path = FileName::Free(id).path(&self.dir);
-        let made = self.disk.open(&path, OpenMode::CreateNew).and_then(|file| {
+        let made = self.disk.open_blocks(&path, OpenMode::CreateNew).and_then(|file| {
             file.preallocate(self.segment_bytes)?;
             Ok(file)
         });
