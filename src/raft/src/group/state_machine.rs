@@ -64,9 +64,16 @@ impl StateMachine {
         applied.position = Some(at);
         let digest = applied.state.digest.to_le_bytes();
         applied.digests.note(at.index, digest);
-        let changed: Vec<Address> = changes.iter().map(|(address, _)| address.clone()).collect();
+        let is_waited_for = !applied.waiters.is_empty();
+        let changed: Vec<Address> = if is_waited_for {
+            changes.iter().map(|(address, _)| address.clone()).collect()
+        } else {
+            Vec::new()
+        };
         self.shard.records.apply(changes, meta_of(&applied));
-        self.wake(&mut applied, &changed);
+        if is_waited_for {
+            self.wake(&mut applied, &changed);
+        }
         Ok(result)
     }
 
@@ -98,9 +105,6 @@ impl StateMachine {
 
     /// Wakes those who waited for what this entry changed, and for leases that its log time ends.
     fn wake(&self, applied: &mut AppliedState, changed: &[Address]) {
-        if applied.waiters.is_empty() {
-            return;
-        }
         let now = applied.state.time;
         let mut woken = Vec::new();
         for address in changed {

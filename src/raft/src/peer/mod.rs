@@ -12,6 +12,7 @@ pub mod convert;
 pub mod link;
 pub mod links;
 pub mod network;
+mod pipeline;
 pub mod service;
 pub mod snapshot_in;
 pub mod snapshot_out;

@@ -1,7 +1,6 @@
 //! openraft's network over the links.
 //!
-//! Appends are pipelined: the next leaves before the last one's reply has come, up to a window;
-//! replies are handed on in the order of the requests. Heartbeats go by their own client, whose
+//! Appends are pipelined (see [`crate::peer::pipeline`]). Heartbeats go by their own client, whose
 //! messages of all groups share frames. Snapshots take their own connection.
 
 use crate::group::snapshot::SnapshotData;
@@ -9,10 +8,11 @@ use crate::ids::ReplicaId;
 use crate::peer::convert::{ballot, place, unplace, vote, wire_entry};
 use crate::peer::link::{LinkError, PeerLink};
 use crate::peer::links::Links;
+use crate::peer::pipeline::{Way, pipeline};
 use crate::peer::snapshot_out;
 use crate::stop::StopFlag;
-use crate::types::{RaftLogId, Types, Vote};
-use futures_util::{Stream, StreamExt, stream};
+use crate::types::{Types, Vote};
+use futures_util::Stream;
 use hapax_wire::peer::{
     Append, AppendOutcome, Beat, PeerBody, Transfer, TransferReply, Vote as WireVote, VoteReply,
 };
@@ -21,18 +21,14 @@ use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError
 use openraft::network::RPCOption;
 use openraft::network::v2::RaftNetworkV2;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
-    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RaftNetworkFactory};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-
-/// Appends on their way to one follower of one group.
-const WINDOW: usize = 32;
 
 /// Makes the clients of one group.
 pub struct NetworkFactory {
@@ -125,9 +121,8 @@ impl Network {
     }
 
     /// Sends one append or heartbeat.
-    fn send(&self, request: &AppendEntriesRequest<Types>) -> Result<InFlight, RPCError<Types>> {
+    fn send(&self, request: &AppendEntriesRequest<Types>) -> Result<Sent, RPCError<Types>> {
         let link = self.link()?;
-        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
         let prev = request.prev_log_id.as_ref().map(place);
         let committed = request.leader_commit.as_ref().map(place);
         let (shard, from, to) = (self.shard, self.me.as_u64(), self.target.as_u64());
@@ -140,12 +135,12 @@ impl Network {
             link.send(Append { shard, from, to, ballot, prev, committed, entries }, size).map(Reply::Append)
         };
         let reply = reply.map_err(|error| self.error(&error, openraft::RPCTypes::AppendEntries))?;
-        Ok(InFlight { prev: request.prev_log_id, last, reply, deadline: Instant::now() + self.rpc() })
+        Ok(Sent { reply, deadline: Instant::now() + self.rpc() })
     }
 
-    async fn outcome(&self, in_flight: &mut InFlight) -> Result<AppendOutcome, RPCError<Types>> {
+    async fn outcome(&self, sent: &mut Sent) -> Result<AppendOutcome, RPCError<Types>> {
         let reply = async {
-            match &mut in_flight.reply {
+            match &mut sent.reply {
                 Reply::Beat(reply) => reply.await.unwrap_or(Err(LinkError::Broken)),
                 Reply::Append(reply) => match reply.await {
                     Ok(Ok(PeerBody::AppendReply(reply))) => Ok(reply.outcome),
@@ -156,7 +151,7 @@ impl Network {
                 },
             }
         };
-        let result = timeout_at(in_flight.deadline, reply).await.unwrap_or(Err(LinkError::Timeout));
+        let result = timeout_at(sent.deadline, reply).await.unwrap_or(Err(LinkError::Timeout));
         match result {
             Ok(AppendOutcome::Gone) => {
                 Err(RPCError::Unreachable(Unreachable::from_string("the replica is not there")))
@@ -206,10 +201,8 @@ impl Network {
     }
 }
 
-/// An append whose reply has not come.
-struct InFlight {
-    prev: Option<RaftLogId>,
-    last: Option<RaftLogId>,
+/// An append or heartbeat whose reply has not come.
+pub(super) struct Sent {
     reply: Reply,
     deadline: Instant,
 }
@@ -219,92 +212,15 @@ enum Reply {
     Append(oneshot::Receiver<Result<PeerBody, LinkError>>),
 }
 
-/// What a reply means for openraft's stream, and whether the stream may go on.
-fn stream_result(in_flight: &InFlight, outcome: AppendOutcome) -> (StreamAppendResult<Types>, bool) {
-    match outcome {
-        AppendOutcome::Success(_) => (Ok(in_flight.last), true),
-        AppendOutcome::Partial(upto) => (Ok(upto.map(unplace)), false),
-        AppendOutcome::HigherBallot(higher) => (Err(StreamAppendError::HigherVote(vote(higher))), false),
-        // Without a `prev` there is nothing to conflict with, nor is a missing replica a conflict;
-        // the caller has dealt with both.
-        AppendOutcome::Conflict | AppendOutcome::Gone => match in_flight.prev {
-            Some(prev) => (Err(StreamAppendError::Conflict(prev)), false),
-            None => (Ok(None), false),
-        },
+impl Way for Network {
+    type Sent = Sent;
+
+    fn send(&self, request: &AppendEntriesRequest<Types>) -> Result<Sent, RPCError<Types>> {
+        self.send(request)
     }
-}
 
-struct Pipeline<'a, S> {
-    network: &'a Network,
-    input: Option<S>,
-    in_flight: VecDeque<InFlight>,
-    done: bool,
-}
-
-impl<S> Pipeline<'_, S>
-where
-    S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
-{
-    /// The next reply, sending further requests while it is waited for.
-    async fn next(mut self) -> Option<(Result<StreamAppendResult<Types>, RPCError<Types>>, Self)> {
-        loop {
-            if self.done {
-                return None;
-            }
-            let may_send = self.input.is_some() && self.in_flight.len() < WINDOW;
-            if self.in_flight.is_empty() && self.input.is_none() {
-                return None;
-            }
-            let front = self.in_flight.front_mut();
-            tokio::select! {
-                biased;
-                outcome = self.network.outcome_of(front) => {
-                    let front = self.in_flight.pop_front()?;
-                    return Some(match outcome {
-                        Ok(outcome) => {
-                            let (result, goes_on) = stream_result(&front, outcome);
-                            self.done = !goes_on;
-                            (Ok(result), self)
-                        }
-                        Err(error) => {
-                            self.done = true;
-                            (Err(error), self)
-                        }
-                    });
-                }
-                request = next_request(&mut self.input), if may_send => match request {
-                    None => self.input = None,
-                    Some(request) => match self.network.send(&request) {
-                        Ok(in_flight) => self.in_flight.push_back(in_flight),
-                        // Replies that are still out are lost with this stream, as openraft expects
-                        // of one that ends with an error.
-                        Err(error) => {
-                            self.done = true;
-                            return Some((Err(error), self));
-                        }
-                    },
-                },
-            }
-        }
-    }
-}
-
-async fn next_request<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin>(
-    input: &mut Option<S>,
-) -> Option<AppendEntriesRequest<Types>> {
-    match input {
-        Some(input) => input.next().await,
-        None => None,
-    }
-}
-
-impl Network {
-    /// Waits for the reply of the request in front; for ever when there is none.
-    async fn outcome_of(&self, front: Option<&mut InFlight>) -> Result<AppendOutcome, RPCError<Types>> {
-        match front {
-            Some(in_flight) => self.outcome(in_flight).await,
-            None => std::future::pending().await,
-        }
+    async fn outcome(&self, sent: &mut Sent) -> Result<AppendOutcome, RPCError<Types>> {
+        self.outcome(sent).await
     }
 }
 
@@ -316,8 +232,8 @@ impl RaftNetworkV2<Types> for Network {
         rpc: AppendEntriesRequest<Types>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        let mut in_flight = self.send(&rpc)?;
-        Ok(match self.outcome(&mut in_flight).await? {
+        let mut sent = self.send(&rpc)?;
+        Ok(match self.outcome(&mut sent).await? {
             AppendOutcome::Success(_) => AppendEntriesResponse::Success,
             AppendOutcome::Partial(upto) => AppendEntriesResponse::PartialSuccess(upto.map(unplace)),
             AppendOutcome::HigherBallot(higher) => AppendEntriesResponse::HigherVote(vote(higher)),
@@ -338,9 +254,7 @@ impl RaftNetworkV2<Types> for Network {
     {
         Box::pin(async move {
             self.link()?;
-            let pipeline =
-                Pipeline { network: &*self, input: Some(input), in_flight: VecDeque::new(), done: false };
-            let replies: BoxStream<'s, _> = Box::pin(stream::unfold(pipeline, Pipeline::next));
+            let replies: BoxStream<'s, _> = Box::pin(pipeline(&*self, input));
             Ok(replies)
         })
     }
