@@ -17,33 +17,43 @@ use bincode::error::EncodeError;
 use xxhash_rust::xxh3::Xxh3;
 
 /// A hasher over the byte forms of values.
-pub(crate) struct Hasher(Xxh3);
+pub(crate) struct Hasher {
+    state: Xxh3,
+    /// A value's bytes, taken in at once: most of its parts are of a few bytes each.
+    form: Vec<u8>,
+}
 
 impl Hasher {
     pub(crate) fn new() -> Self {
-        Self(Xxh3::new())
+        Self { state: Xxh3::new(), form: Vec::new() }
     }
 
     /// Takes in the byte form of a value.
     pub(crate) fn add(&mut self, value: &impl Encode) {
         let config = bincode::config::standard().with_little_endian().with_variable_int_encoding();
-        value.encode(&mut EncoderImpl::new(self, config)).expect("a hasher takes in whatever it is given");
+        self.form.clear();
+        value
+            .encode(&mut EncoderImpl::new(Form(&mut self.form), config))
+            .expect("a buffer takes whatever it is given");
+        self.state.update(&self.form);
     }
 
     /// Takes in bytes, preceded by their count, so that neighbours cannot run into each other.
     fn add_counted(&mut self, bytes: &[u8]) {
-        self.0.update(&(bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
+        self.state.update(&(bytes.len() as u64).to_le_bytes());
+        self.state.update(bytes);
     }
 
     pub(crate) fn finish(self) -> u128 {
-        self.0.digest128()
+        self.state.digest128()
     }
 }
 
-impl Writer for &mut Hasher {
+struct Form<'a>(&'a mut Vec<u8>);
+
+impl Writer for Form<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        self.0.update(bytes);
+        self.0.extend_from_slice(bytes);
         Ok(())
     }
 }
@@ -66,17 +76,17 @@ impl Outcome {
     #[must_use]
     pub fn digest(&self) -> [u8; 16] {
         let mut hasher = Hasher::new();
-        hasher.0.update(&[class_byte(self.class)]);
+        hasher.state.update(&[class_byte(self.class)]);
         hasher.add_counted(self.result.as_slice());
-        hasher.0.update(&[u8::from(self.metadata.content_type.is_some())]);
+        hasher.state.update(&[u8::from(self.metadata.content_type.is_some())]);
         if let Some(content_type) = &self.metadata.content_type {
             hasher.add_counted(content_type.as_bytes());
         }
-        hasher.0.update(&[u8::from(self.metadata.status.is_some())]);
+        hasher.state.update(&[u8::from(self.metadata.status.is_some())]);
         if let Some(status) = self.metadata.status {
-            hasher.0.update(&status.to_le_bytes());
+            hasher.state.update(&status.to_le_bytes());
         }
-        hasher.0.update(&(self.metadata.headers.len() as u64).to_le_bytes());
+        hasher.state.update(&(self.metadata.headers.len() as u64).to_le_bytes());
         for (name, value) in &self.metadata.headers {
             hasher.add_counted(name.as_bytes());
             hasher.add_counted(value.as_bytes());
@@ -93,10 +103,10 @@ impl Verdict {
         let mut hasher = Hasher::new();
         match self {
             Self::Complete(complete) => {
-                hasher.0.update(&[1]);
-                hasher.0.update(&complete.outcome.digest());
+                hasher.state.update(&[1]);
+                hasher.state.update(&complete.outcome.digest());
             }
-            Self::Release => hasher.0.update(&[2]),
+            Self::Release => hasher.state.update(&[2]),
         }
         hasher.finish().to_le_bytes()
     }
