@@ -78,6 +78,20 @@ pub struct RecordConfig {
     pub fatal: OnFatal,
 }
 
+/// A batch of sled: it gains nothing by large ones, and holds up views while it takes one.
+const SLED_BATCH_BYTES: usize = 4 << 20;
+const SLED_BATCH_MS: u64 = 500;
+
+impl RecordConfig {
+    /// By how many bytes, and after how many ms, a shard's changes are written: as configured, or less by the engine.
+    pub(crate) fn batch(&self) -> (usize, u64) {
+        match self.kind {
+            EngineKind::Sled => (self.batch_bytes.min(SLED_BATCH_BYTES), self.batch_ms.min(SLED_BATCH_MS)),
+            EngineKind::Fjall | EngineKind::Memory(_) => (self.batch_bytes, self.batch_ms),
+        }
+    }
+}
+
 impl Default for RecordConfig {
     fn default() -> Self {
         Self {

@@ -201,19 +201,19 @@ impl RecordWriter {
 
     /// Whether somebody waits for a batch or a sync, or a batch is due by its size already.
     fn hurries(&self) -> bool {
-        let is_due = |pending: Pending| {
-            pending.flush_wanted || pending.changed_bytes >= self.shared.config.batch_bytes
-        };
+        let (batch_bytes, _) = self.shared.config.batch();
+        let is_due = |pending: Pending| pending.flush_wanted || pending.changed_bytes >= batch_bytes;
         self.shared.closing.load(Ordering::Acquire)
             || self.open_shards().iter().any(|shard| is_due(shard.pending()))
     }
 
     fn due_in(&self, pending: &Pending, waited_ms: u64) -> u64 {
         let config = &self.shared.config;
-        if pending.flush_wanted || pending.changed_bytes >= config.batch_bytes {
+        let (batch_bytes, batch_ms) = config.batch();
+        if pending.flush_wanted || pending.changed_bytes >= batch_bytes {
             return 0;
         }
-        let pace_ms = if pending.has_records { config.batch_ms } else { config.idle_ms };
+        let pace_ms = if pending.has_records { batch_ms } else { config.idle_ms };
         pace_ms.saturating_sub(waited_ms)
     }
 

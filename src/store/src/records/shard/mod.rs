@@ -188,7 +188,7 @@ impl ShardRecords {
         state.applied = meta;
         state.sequence += 1;
         let bytes = state.overlay.pending_bytes();
-        let due = state.overlay.changed_bytes() >= self.shared.config.batch_bytes;
+        let due = state.overlay.changed_bytes() >= self.shared.config.batch().0;
         // Under the lock: the writer, who lowers the flag, must not be overtaken.
         self.overfull.store(bytes > self.shared.config.pending_bytes_max, Ordering::Relaxed);
         drop(guard);
