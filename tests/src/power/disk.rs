@@ -98,6 +98,12 @@ impl LazyDisk {
         self.flushes
     }
 
+    /// Whether pages were written since the last flush.
+    #[must_use]
+    pub fn has_unflushed(&self) -> bool {
+        !self.before.is_empty()
+    }
+
     /// Up to `length` bytes from `offset`, the newest ones.
     #[must_use]
     pub fn read(&self, offset: usize, length: usize) -> Vec<u8> {
@@ -213,8 +219,10 @@ mod tests {
         let (mut disk, mut dice) = (disk(), Rng::new(1));
         disk.write(0, b"kept").unwrap();
         disk.flush().unwrap();
+        assert!(!disk.has_unflushed());
         disk.write(PAGE, b"lost").unwrap();
         disk.write(0, b"LOST").unwrap();
+        assert!(disk.has_unflushed());
         let (next, taken) = disk.cut(Loss::All, &mut dice);
         assert_eq!(taken, Taken { unflushed: 2, dropped: 2, torn: 0 });
         assert_eq!(next.read(0, 4), b"kept");

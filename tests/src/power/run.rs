@@ -24,10 +24,13 @@ const SHARDS: u32 = 4;
 const STORAGE: &str = "segment_bytes = 50331648\nreserve_bytes = 16777216";
 /// Calls that must have ended well between two cuts.
 const CALLS_BETWEEN: u32 = 100;
-/// The load goes on for up to so long after those, ms.
-const GO_ON_MS: u64 = 600;
+/// The load goes on for up to so long after those, ms: some cuts come behind a batch of the record store, which is written
+/// every four seconds, some before the first.
+const GO_ON_MS: u64 = 6_000;
 /// How long the calls between two cuts may take; elections included.
 const LOADED_WITHIN: Duration = Duration::from_secs(60);
+/// How long it may take until a disk has pages that it has not flushed.
+const BUSY_WITHIN: Duration = Duration::from_secs(30);
 /// Results read back after a cut although they were read after an earlier one.
 const READ_AGAIN: usize = 300;
 /// Of so many flushes a disk that lies obeys one.
@@ -201,14 +204,22 @@ impl Scene {
     /// Ends the power of all, and starts all again on what is left.
     async fn cut(&mut self, report: &mut Report, options: &Options) -> Result<()> {
         let loss = match self.dice.below(4) {
-            _ if options.disks_lie => Loss::All,
+            // The first takes something for certain.
+            _ if options.disks_lie || report.cuts == 0 => Loss::All,
             0 => Loss::All,
             1 => Loss::None,
             _ => Loss::Some(u8::try_from(self.dice.below(256))?),
         };
         let numbers: Vec<u64> = self.volumes.iter().map(|(number, _)| *number).collect();
         let at = Instant::now();
-        let cut = self.shelf.cut(&numbers, loss, &mut self.dice);
+        // Nodes flush what they write at once, so that most moments find nothing to take.
+        let cut = loop {
+            match self.shelf.cut(&numbers, loss, &mut self.dice) {
+                Some(cut) => break cut,
+                None => ensure!(at.elapsed() < BUSY_WITHIN, "no disk is written to"),
+            }
+            tokio::task::yield_now().await;
+        };
         for i in 0..self.cluster.len() {
             // Some have ended by themselves already, by a sync that failed.
             self.cluster.process(i)?.kill()?;
@@ -290,7 +301,9 @@ impl Report {
 /// A run in which nothing was ever dropped has shown nothing.
 fn shown(report: &Report) -> Result<()> {
     ensure!(report.cuts > 0, "no cut was made: nothing was shown");
-    ensure!(report.cuts_with_lag * 2 > report.cuts, "hardly a written byte was lost: nothing was shown");
+    // A quarter of the cuts is meant to take nothing from the disks, and some take few pages by chance.
+    ensure!(report.cuts_with_lag * 3 > report.cuts, "hardly a written byte was lost: nothing was shown");
+    ensure!(report.cuts_with_drops > 0, "no disk lost a page: nothing was shown");
     ensure!(report.acknowledged > 0 && report.read_back > 0, "nothing was read back: nothing was shown");
     Ok(())
 }

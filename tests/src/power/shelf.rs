@@ -70,10 +70,12 @@ impl Shelf {
         self.disks.lock().remove(&disk)
     }
 
-    /// Cuts the power of these disks at one moment; gives each as the next start finds it.
-    pub fn cut(&self, which: &[u64], loss: Loss, dice: &mut Rng) -> Vec<(LazyDisk, Taken)> {
+    /// Cuts the power of these disks at one moment, at which one of them at least has pages that it has not flushed; gives
+    /// each as the next start finds it. None, and nothing is cut, while all are flushed.
+    pub fn cut(&self, which: &[u64], loss: Loss, dice: &mut Rng) -> Option<Vec<(LazyDisk, Taken)>> {
         let mut disks = self.disks.lock();
-        which.iter().filter_map(|disk| Some(disks.get_mut(disk)?.cut(loss, dice))).collect()
+        let is_busy = which.iter().any(|disk| disks.get(disk).is_some_and(LazyDisk::has_unflushed));
+        is_busy.then(|| which.iter().filter_map(|disk| Some(disks.get_mut(disk)?.cut(loss, dice))).collect())
     }
 }
 

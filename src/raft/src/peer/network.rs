@@ -1,6 +1,6 @@
 //! openraft's network over the links.
 //!
-//! Appends are pipelined (see [`crate::peer::pipeline`]). Heartbeats go by their own client, whose
+//! Appends are pipelined (`pipeline.rs`). Heartbeats go by their own client, whose
 //! messages of all groups share frames. Snapshots take their own connection.
 
 use crate::group::snapshot::SnapshotData;
