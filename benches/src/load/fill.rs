@@ -5,7 +5,7 @@
 //! some succeed. Answers are checked as in every run; nothing is remembered of a key that its number does not tell.
 
 use super::progress::Progress;
-use super::run::{Options, begin_all, collect};
+use super::run::{Options, begin_all};
 use super::store::Store;
 use super::tally::Tally;
 use super::work::Work;
@@ -78,7 +78,7 @@ async fn calls<S: Store>(
     let schedule =
         Arc::new(Schedule { begin, measured_from: begin, end, every: None, calls: Some(calls), turns });
     let workers = begin_all(stores, options, work, &schedule, &Arc::new(Progress::default()))?;
-    let mut done = std::pin::pin!(collect(workers));
+    let mut done = std::pin::pin!(workers.collect());
     let mut ticks = interval_at(begin + TELL_EVERY, TELL_EVERY);
     loop {
         tokio::select! {

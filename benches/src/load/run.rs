@@ -9,12 +9,23 @@ use super::work::Work;
 use super::worker::{Schedule, Worker};
 use crate::servers::usage::{Servers, Usage};
 use anyhow::{Context as _, Result};
+use parking_lot::Mutex;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+
+/// Tallies that workers share. A worker with its own makes its histograms when its first measured call ends; those of a
+/// thousand, at that one moment, held up all calls for a third of a second.
+const TALLIES: usize = 8;
+
+/// Workers that work.
+pub(super) struct Workers {
+    tasks: JoinSet<()>,
+    tallies: Vec<Arc<Mutex<Tally>>>,
+}
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -77,7 +88,7 @@ pub async fn run_on<S: Store>(
     let progress = Arc::new(Progress::default());
     let workers = begin_all(stores, options, work, &schedule, &progress)?;
     let measuring = async {
-        let (tally, usage) = tokio::join!(collect(workers), measure(servers, &schedule));
+        let (tally, usage) = tokio::join!(workers.collect(), measure(servers, &schedule));
         anyhow::Ok((tally?, usage?))
     };
     let (tally, usage) = tokio::select! {
@@ -99,8 +110,9 @@ pub(super) fn begin_all<S: Store>(
     work: &Arc<Work>,
     schedule: &Arc<Schedule>,
     progress: &Arc<Progress>,
-) -> Result<JoinSet<Tally>> {
-    let mut workers = JoinSet::new();
+) -> Result<Workers> {
+    let mut tasks = JoinSet::new();
+    let tallies: Vec<_> = (0..TALLIES).map(|_| Arc::<Mutex<Tally>>::default()).collect();
     for number in 0..options.workers.min(work.workers()) {
         let worker = Worker {
             number,
@@ -109,18 +121,23 @@ pub(super) fn begin_all<S: Store>(
             schedule: Arc::clone(schedule),
             draw: Draw::new(options.mix, options.seed, number as u64),
             progress: Arc::clone(progress),
+            tally: Arc::clone(&tallies[number % TALLIES]),
         };
-        workers.spawn(worker.run());
+        tasks.spawn(worker.run());
     }
-    Ok(workers)
+    Ok(Workers { tasks, tallies })
 }
 
-pub(super) async fn collect(mut workers: JoinSet<Tally>) -> Result<Tally> {
-    let mut all = Tally::default();
-    while let Some(tally) = workers.join_next().await {
-        all.merge(tally.context("a worker failed")?);
+impl Workers {
+    /// What all of them have seen, at their end.
+    pub(super) async fn collect(mut self) -> Result<Tally> {
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.context("a worker failed")?;
+        }
+        let mut all = Tally::default();
+        self.tallies.iter().for_each(|tally| all.merge(std::mem::take(&mut *tally.lock())));
+        Ok(all)
     }
-    Ok(all)
 }
 
 /// What the servers and this process use over the measured span.

@@ -5,6 +5,7 @@ use super::progress::Progress;
 use super::store::{Claimed, Failure, Store};
 use super::tally::{Kind, Tally};
 use super::work::Work;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -67,6 +68,8 @@ pub struct Worker<S> {
     pub draw: Draw,
     /// What everybody has done.
     pub progress: Arc<Progress>,
+    /// What it has seen, with some of the others.
+    pub tally: Arc<Mutex<Tally>>,
 }
 
 /// Ends a call that cannot go on.
@@ -74,8 +77,7 @@ struct Over;
 
 impl<S: Store> Worker<S> {
     /// Works until the schedule's end.
-    pub async fn run(mut self) -> Tally {
-        let mut tally = Tally::default();
+    pub async fn run(mut self) {
         while let Some(due) = self.schedule.turn().await {
             let call = self.draw.call();
             let replayed = match call {
@@ -83,30 +85,29 @@ impl<S: Store> Worker<S> {
                 Call::Fresh | Call::Duplicate => None,
             };
             let ended = match (call, replayed) {
-                (_, Some((worker, n))) => self.replay(&mut tally, due, worker, n).await,
-                (Call::Duplicate, None) => self.new_key(&mut tally, due, true).await,
+                (_, Some((worker, n))) => self.replay(due, worker, n).await,
+                (Call::Duplicate, None) => self.new_key(due, true).await,
                 // There is nothing to replay yet.
-                (Call::Fresh | Call::Replay, None) => self.new_key(&mut tally, due, false).await,
+                (Call::Fresh | Call::Replay, None) => self.new_key(due, false).await,
             };
             if ended.is_err() {
                 sleep(AFTER_FAILURE).await;
             }
         }
-        tally
     }
 
-    async fn replay(&mut self, tally: &mut Tally, due: Instant, worker: usize, n: u64) -> Result<(), Over> {
+    async fn replay(&mut self, due: Instant, worker: usize, n: u64) -> Result<(), Over> {
         let key = self.work.key(worker, n);
         let found = self.store.replay(&key, self.draw.caller()).await;
-        match self.timed(tally, Kind::Replay, due, found)? {
+        match self.timed(Kind::Replay, due, found)? {
             Claimed::Done(value) if value == self.work.value(worker, n) => Ok(()),
-            other => Err(self.wrong(tally, &key, "a completed key", &other)),
+            other => Err(self.wrong(&key, "a completed key", &other)),
         }
     }
 
-    async fn new_key(&mut self, tally: &mut Tally, due: Instant, twice: bool) -> Result<(), Over> {
+    async fn new_key(&mut self, due: Instant, twice: bool) -> Result<(), Over> {
         let n = self.work.next(self.number);
-        let done = self.claim_and_complete(tally, due, n, twice).await;
+        let done = self.claim_and_complete(due, n, twice).await;
         match done {
             Ok(()) => self.work.done(self.number),
             Err(Over) => self.work.failed(self.number),
@@ -114,94 +115,77 @@ impl<S: Store> Worker<S> {
         done
     }
 
-    async fn claim_and_complete(
-        &mut self,
-        tally: &mut Tally,
-        due: Instant,
-        n: u64,
-        twice: bool,
-    ) -> Result<(), Over> {
+    async fn claim_and_complete(&mut self, due: Instant, n: u64, twice: bool) -> Result<(), Over> {
         let key = self.work.key(self.number, n);
         let claimed = if twice {
-            self.claim_twice(tally, due, &key).await?
+            self.claim_twice(due, &key).await?
         } else {
             let claimed = self.store.claim(&key, self.draw.caller()).await;
-            self.timed(tally, Kind::Claim, due, claimed)?
+            self.timed(Kind::Claim, due, claimed)?
         };
         let Claimed::Granted(token) = claimed else {
-            return Err(self.wrong(tally, &key, "a new key", &claimed));
+            return Err(self.wrong(&key, "a new key", &claimed));
         };
         let began = Instant::now();
         let kept = self.store.complete(&key, token, self.work.value(self.number, n)).await;
-        match self.timed(tally, Kind::Complete, began, kept)? {
+        match self.timed(Kind::Complete, began, kept)? {
             true => Ok(()),
             false => {
-                tally.wrong(format!("{key}: the complete of its only holder was not kept"));
+                self.tally.lock().wrong(format!("{key}: the complete of its only holder was not kept"));
                 Err(Over)
             }
         }
     }
 
     /// Of two claims at once one is granted, and the other hears that it runs.
-    async fn claim_twice(
-        &mut self,
-        tally: &mut Tally,
-        due: Instant,
-        key: &str,
-    ) -> Result<Claimed<S::Token>, Over> {
+    async fn claim_twice(&mut self, due: Instant, key: &str) -> Result<Claimed<S::Token>, Over> {
         let (one, two) = (self.draw.caller(), self.draw.caller());
         let (one, two) = tokio::join!(self.store.claim(key, one), self.store.claim(key, two));
-        let one = self.timed(tally, Kind::Duplicate, due, one);
-        let two = self.timed(tally, Kind::Duplicate, due, two);
+        let one = self.timed(Kind::Duplicate, due, one);
+        let two = self.timed(Kind::Duplicate, due, two);
         match (one?, two?) {
             (granted @ Claimed::Granted(_), Claimed::Running)
             | (Claimed::Running, granted @ Claimed::Granted(_)) => Ok(granted),
             (Claimed::Granted(_), Claimed::Granted(_)) => {
-                tally.wrong(format!("{key}: granted to two callers at once"));
+                self.tally.lock().wrong(format!("{key}: granted to two callers at once"));
                 Err(Over)
             }
             (Claimed::Granted(_), other) | (other, _) => {
-                Err(self.wrong(tally, key, "a key that is being claimed", &other))
+                Err(self.wrong(key, "a key that is being claimed", &other))
             }
         }
     }
 
     /// Notes an operation that has just been answered, if it began when things are measured.
-    fn timed<T>(
-        &self,
-        tally: &mut Tally,
-        kind: Kind,
-        began: Instant,
-        answer: Result<T, Failure>,
-    ) -> Result<T, Over> {
+    fn timed<T>(&self, kind: Kind, began: Instant, answer: Result<T, Failure>) -> Result<T, Over> {
         let counts = began >= self.schedule.measured_from;
         match answer {
             Ok(answer) => {
                 let took = began.elapsed();
                 self.progress.answered(took);
                 if counts {
-                    tally.answered(kind, took);
+                    self.tally.lock().answered(kind, took);
                 }
                 Ok(answer)
             }
             Err(failure) => {
                 self.progress.failed();
                 if counts {
-                    tally.failed(&failure.code, &failure.text);
+                    self.tally.lock().failed(&failure.code, &failure.text);
                 }
                 Err(Over)
             }
         }
     }
 
-    fn wrong(&self, tally: &mut Tally, key: &str, what: &str, found: &Claimed<S::Token>) -> Over {
+    fn wrong(&self, key: &str, what: &str, found: &Claimed<S::Token>) -> Over {
         let found = match found {
             Claimed::Granted(_) => "was granted",
             Claimed::Running => "was said to run",
             Claimed::Done(_) => "gave other bytes than were kept",
             Claimed::Other(text) => text,
         };
-        tally.wrong(format!("{key}: {what} {found}"));
+        self.tally.lock().wrong(format!("{key}: {what} {found}"));
         Over
     }
 }
