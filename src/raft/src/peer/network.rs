@@ -120,47 +120,6 @@ impl Network {
         }
     }
 
-    /// Sends one append or heartbeat.
-    fn send(&self, request: &AppendEntriesRequest<Types>) -> Result<Sent, RPCError<Types>> {
-        let link = self.link()?;
-        let prev = request.prev_log_id.as_ref().map(place);
-        let committed = request.leader_commit.as_ref().map(place);
-        let (shard, from, to) = (self.shard, self.me.as_u64(), self.target.as_u64());
-        let ballot = ballot(&request.vote);
-        let reply = if self.heartbeat && request.entries.is_empty() {
-            link.beat(Beat { shard, from, to, ballot, prev, committed }).map(Reply::Beat)
-        } else {
-            let entries: Vec<_> = request.entries.iter().map(wire_entry).collect();
-            let size = 128 + entries.iter().map(hapax_wire::peer::Entry::size_bytes).sum::<usize>();
-            link.send(Append { shard, from, to, ballot, prev, committed, entries }, size).map(Reply::Append)
-        };
-        let reply = reply.map_err(|error| self.error(&error, openraft::RPCTypes::AppendEntries))?;
-        Ok(Sent { reply, deadline: Instant::now() + self.rpc() })
-    }
-
-    async fn outcome(&self, sent: &mut Sent) -> Result<AppendOutcome, RPCError<Types>> {
-        let reply = async {
-            match &mut sent.reply {
-                Reply::Beat(reply) => reply.await.unwrap_or(Err(LinkError::Broken)),
-                Reply::Append(reply) => match reply.await {
-                    Ok(Ok(PeerBody::AppendReply(reply))) => Ok(reply.outcome),
-                    Ok(Ok(PeerBody::Refused(refused))) => Err(LinkError::Refused(refused.refusal.text)),
-                    Ok(Ok(_)) => Err(LinkError::Confused),
-                    Ok(Err(error)) => Err(error),
-                    Err(_) => Err(LinkError::Broken),
-                },
-            }
-        };
-        let result = timeout_at(sent.deadline, reply).await.unwrap_or(Err(LinkError::Timeout));
-        match result {
-            Ok(AppendOutcome::Gone) => {
-                Err(RPCError::Unreachable(Unreachable::from_string("the replica is not there")))
-            }
-            Ok(outcome) => Ok(outcome),
-            Err(error) => Err(self.error(&error, openraft::RPCTypes::AppendEntries)),
-        }
-    }
-
     async fn ask(
         &self,
         body: impl Into<PeerBody>,
@@ -215,12 +174,45 @@ enum Reply {
 impl Way for Network {
     type Sent = Sent;
 
+    /// Sends one append or heartbeat.
     fn send(&self, request: &AppendEntriesRequest<Types>) -> Result<Sent, RPCError<Types>> {
-        self.send(request)
+        let link = self.link()?;
+        let prev = request.prev_log_id.as_ref().map(place);
+        let committed = request.leader_commit.as_ref().map(place);
+        let (shard, from, to) = (self.shard, self.me.as_u64(), self.target.as_u64());
+        let ballot = ballot(&request.vote);
+        let reply = if self.heartbeat && request.entries.is_empty() {
+            link.beat(Beat { shard, from, to, ballot, prev, committed }).map(Reply::Beat)
+        } else {
+            let entries: Vec<_> = request.entries.iter().map(wire_entry).collect();
+            let size = 128 + entries.iter().map(hapax_wire::peer::Entry::size_bytes).sum::<usize>();
+            link.send(Append { shard, from, to, ballot, prev, committed, entries }, size).map(Reply::Append)
+        };
+        let reply = reply.map_err(|error| self.error(&error, openraft::RPCTypes::AppendEntries))?;
+        Ok(Sent { reply, deadline: Instant::now() + self.rpc() })
     }
 
     async fn outcome(&self, sent: &mut Sent) -> Result<AppendOutcome, RPCError<Types>> {
-        self.outcome(sent).await
+        let reply = async {
+            match &mut sent.reply {
+                Reply::Beat(reply) => reply.await.unwrap_or(Err(LinkError::Broken)),
+                Reply::Append(reply) => match reply.await {
+                    Ok(Ok(PeerBody::AppendReply(reply))) => Ok(reply.outcome),
+                    Ok(Ok(PeerBody::Refused(refused))) => Err(LinkError::Refused(refused.refusal.text)),
+                    Ok(Ok(_)) => Err(LinkError::Confused),
+                    Ok(Err(error)) => Err(error),
+                    Err(_) => Err(LinkError::Broken),
+                },
+            }
+        };
+        let result = timeout_at(sent.deadline, reply).await.unwrap_or(Err(LinkError::Timeout));
+        match result {
+            Ok(AppendOutcome::Gone) => {
+                Err(RPCError::Unreachable(Unreachable::from_string("the replica is not there")))
+            }
+            Ok(outcome) => Ok(outcome),
+            Err(error) => Err(self.error(&error, openraft::RPCTypes::AppendEntries)),
+        }
     }
 }
 
