@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use hapax_tests::power::{Options, Report, run};
+use hapax_tests::power::{self, Options, Report, run};
 use serde_json::json;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -47,9 +47,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    // A node is this program too, so that one build makes both.
+    // A node is this program too, so that one build makes both, and since its record store has a pace of its own.
     if std::env::args_os().nth(1).is_some_and(|first| first == "server") {
-        return hapax_server::cli::run(std::env::args_os()).into();
+        return hapax_server::cli::run_in(std::env::args_os(), power::world).into();
     }
     let arguments = Arguments::parse();
     if std::env::var_os(OWN_MOUNTS).is_none() {
