@@ -14,6 +14,7 @@ use hapax_store::records::RecordStore;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use tokio::sync::Semaphore;
 
 /// What all groups of a node share.
 pub struct Context {
@@ -39,6 +40,8 @@ pub struct Context {
     pub clocks: Arc<Keeper>,
     /// Callers held on this node.
     pub waiters: Arc<AtomicUsize>,
+    /// Places for looks of this node into its engine.
+    pub looks: Arc<Semaphore>,
     /// Who leads which shard, as far as this node knows.
     pub hints: LeaderHints,
     /// Metrics.

@@ -27,6 +27,19 @@ pub fn blocking<T>(call: impl FnOnce() -> T) -> T {
     }
 }
 
+/// Runs a call that may wait for the disk while the task goes on with others: on a thread for such calls, or, on a
+/// runtime of a single thread (a simulation), a turn later on that. Nobody hears of a call that panics: it is taken for
+/// one that has ended.
+pub async fn aside(call: impl FnOnce() + Send + 'static) {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        tokio::runtime::RuntimeFlavor::MultiThread => drop(tokio::task::spawn_blocking(call).await),
+        _ => {
+            tokio::task::yield_now().await;
+            call();
+        }
+    }
+}
+
 /// The two clocks that a node reads.
 pub trait Clock: Send + Sync + 'static {
     /// Wall time, ms since 1970. It may jump.

@@ -16,6 +16,7 @@ use crate::layout::Layout;
 use crate::observe::Observer;
 use crate::peer::acceptor::PeerAcceptor;
 use crate::peer::links::Links;
+use crate::serve::cold;
 use crate::serve::outbox::Outbox;
 use crate::serve::pending::{Pending, Work};
 use crate::slot::{Slot, supervise};
@@ -135,6 +136,7 @@ impl Node {
                 readings: Arc::default(),
                 clocks,
                 waiters: Arc::new(AtomicUsize::new(0)),
+                looks: cold::places(),
                 hints,
                 observer,
                 shards,

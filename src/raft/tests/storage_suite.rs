@@ -140,6 +140,7 @@ fn shard(records: &RecordStore) -> Shard {
         differs: StopFlag::new(),
         counted: Mutex::new(hapax_core::CountedPairs::new(16)),
         node_waiters: Arc::default(),
+        looks: hapax_raft::serve::cold::places(),
         observer: Arc::new(Silent),
     }
 }

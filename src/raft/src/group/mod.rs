@@ -20,6 +20,7 @@ use crate::group::open::OpenError;
 use crate::group::shard::Shard;
 use crate::group::state_machine::StateMachine;
 use crate::peer::network::NetworkFactory;
+use crate::serve::cold::Cold;
 use crate::serve::driver::{Driver, DriverHandle};
 use crate::serve::reader::Reader;
 use crate::stop::StopFlag;
@@ -99,6 +100,7 @@ impl Group {
             waiters_per_address: limits.waiters_per_address,
             waiters_per_node: limits.waiters_per_node,
             gathered_max: limits.queued_calls_per_shard,
+            cold: Cold::new(Arc::clone(&shard), limits.queued_calls_per_shard),
         };
         let log = context.log.clone();
         let driving =

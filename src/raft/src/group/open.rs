@@ -190,6 +190,7 @@ pub fn shard(
         woken,
         counted: parking_lot::Mutex::new(CountedPairs::new(COUNTED)),
         node_waiters: Arc::clone(&context.waiters),
+        looks: Arc::clone(&context.looks),
         observer: Arc::clone(&context.observer),
     }
 }

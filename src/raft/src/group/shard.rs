@@ -21,7 +21,7 @@ use hapax_store::records::{ShardRecords, StoreError};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 /// The state after the last applied entry.
 pub struct AppliedState {
@@ -73,12 +73,14 @@ pub struct Shard {
     pub differs: StopFlag,
     /// Woken whenever the earliest deadline that somebody waits for may have changed.
     pub waits_changed: Notify,
-    /// Calls that apply woke, on their way back to the reader.
+    /// Calls on their way back to the reader: apply woke them, or their records were read from the disk.
     pub woken: tokio::sync::mpsc::UnboundedSender<Reads>,
     /// The calls whose prevented value was counted lately.
     pub counted: Mutex<CountedPairs>,
     /// All waiters of this node together.
     pub node_waiters: Arc<AtomicUsize>,
+    /// Places for looks of this node into its engine, of all shards together.
+    pub looks: Arc<Semaphore>,
     /// Metrics.
     pub observer: Arc<dyn Observer>,
 }

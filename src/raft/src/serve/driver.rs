@@ -18,6 +18,7 @@ use hapax_core::quota::refuse_claim;
 use hapax_core::{Address, Answer, Command, ErrorCode, LeaderHint, LogTime, ReadAt, Refusal, Reply, Verb};
 use hapax_store::address_map::{AddressMap, AddressSet};
 use hapax_store::log::Log;
+use hapax_store::records::Look;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -343,13 +344,14 @@ impl Driver {
         line
     }
 
-    /// Whether applied state suggests that no entry is needed. Only a guess: the reader decides.
+    /// Whether applied state suggests that no entry is needed. Only a guess: the reader decides. What only the disk has is
+    /// not read here: where it turns out that an entry is needed it was read aside, and apply need not wait for it.
     fn looks_readable(&self, command: &Command, stamp: LogTime) -> bool {
         let applied = self.shard.applied.lock().state.time;
         let at = ReadAt { applied, stamp };
-        match self.shard.records.get(&command.address) {
-            Ok(found) => hapax_core::read_verb(found.as_deref(), command, at).is_some(),
-            Err(_) => true,
+        match self.shard.records.look(&command.address) {
+            Look::Known(found) => hapax_core::read_verb(found.as_deref(), command, at).is_some(),
+            Look::OnDisk => true,
         }
     }
 

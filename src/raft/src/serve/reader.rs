@@ -7,10 +7,11 @@
 //! when they arrived is applied too. A claim or get that finds somebody running is held, if
 //! its caller asked for that; what must be proposed goes to the driver. Calls that find no quorum
 //! are tried again until their deadline, and then refused: they were never proposed, so every
-//! refusal here is definite.
+//! refusal here is definite. A call whose record only the disk has steps aside first (`cold`).
 
 use crate::group::RaftGroup;
 use crate::group::shard::Shard;
+use crate::serve::cold::Cold;
 use crate::serve::driver::{DriverHandle, Message};
 use crate::serve::outbox::{Outbox, not_leader};
 use crate::serve::pending::{Pending, Work};
@@ -40,20 +41,22 @@ pub enum Reads {
     Unconfirmed(Vec<Pending>),
     /// Calls for which an entry has done that, which was proposed after they came, and is applied here.
     Confirmed(Vec<Pending>),
+    /// Calls with a confirmed lead that stepped aside until their records were read from the disk.
+    Looked(Vec<Pending>),
 }
 
 impl Reads {
     /// The calls.
     #[must_use]
     pub fn calls(&self) -> &[Pending] {
-        let (Self::Unconfirmed(calls) | Self::Confirmed(calls)) = self;
+        let (Self::Unconfirmed(calls) | Self::Confirmed(calls) | Self::Looked(calls)) = self;
         calls
     }
 
     /// The calls.
     #[must_use]
     pub fn into_calls(self) -> Vec<Pending> {
-        let (Self::Unconfirmed(calls) | Self::Confirmed(calls)) = self;
+        let (Self::Unconfirmed(calls) | Self::Confirmed(calls) | Self::Looked(calls)) = self;
         calls
     }
 }
@@ -80,6 +83,8 @@ pub struct Reader {
     pub waiters_per_node: usize,
     /// The most calls that gather here while the lead is being confirmed.
     pub gathered_max: usize,
+    /// The calls that wait for the disk.
+    pub cold: Cold,
 }
 
 impl Reader {
@@ -114,8 +119,9 @@ impl Reader {
             Reads::Unconfirmed(calls) => calls,
             Reads::Confirmed(mut calls) => {
                 self.drop_expired(&mut calls);
-                return self.answer(calls);
+                return self.answer(self.cold.step_aside(calls));
             }
+            Reads::Looked(calls) => return self.answer(calls),
         };
         let full =
             Refusal::definite(ErrorCode::Overloaded, "too many reads wait for the lead to be confirmed");
@@ -161,7 +167,7 @@ impl Reader {
         match result {
             Ok(()) => {
                 self.drop_expired(&mut calls);
-                self.answer(calls);
+                self.answer(self.cold.step_aside(calls));
             }
             Err(Confirm::NotLeader) => self.refuse(calls, &not_leader(self.driver.leader_hint())),
             Err(Confirm::Stopped) => refuse_torn_down(&self.shard, calls),

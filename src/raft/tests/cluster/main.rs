@@ -9,6 +9,7 @@
 mod asks;
 mod chaos;
 mod clock;
+mod cold;
 mod digests;
 mod forwarding;
 mod harness;

@@ -50,7 +50,7 @@ pub use engine::{EngineConfig, EngineKind, MemoryEngine, is_guarded};
 pub use error::StoreError;
 pub use ledger::Counts;
 pub use scan::ScanPage;
-pub use shard::{Changes, ShardRecords, ShardStats};
+pub use shard::{Changes, Look, ShardRecords, ShardStats};
 pub use snapshot::{SnapshotChunks, SnapshotSink, SnapshotSource};
 pub use store::RecordStore;
 pub use writer::RecordWriter;

@@ -199,10 +199,12 @@ impl RecordWriter {
         if closing && shard.pending().has_moved { Ok(Due::In(0)) } else { Ok(Due::No) }
     }
 
-    /// Whether somebody waits for a batch or a sync, or a batch is due by its size already.
+    /// Whether somebody waits for a batch, its end or a sync, or a batch is due by its size already.
     fn hurries(&self) -> bool {
         let (batch_bytes, _) = self.shared.config.batch();
-        let is_due = |pending: Pending| pending.flush_wanted || pending.changed_bytes >= batch_bytes;
+        let is_due = |pending: Pending| {
+            pending.flush_wanted || pending.replacement_waits || pending.changed_bytes >= batch_bytes
+        };
         self.shared.closing.load(Ordering::Acquire)
             || self.open_shards().iter().any(|shard| is_due(shard.pending()))
     }

@@ -28,6 +28,7 @@ use crate::records::reclaim::{self, Verdict};
 use bytes::Bytes;
 use fjall::compaction::Leveled;
 use fjall::compaction::filter::{self, CompactionFilter, Context, Factory, ItemAccessor};
+use fjall::config::PartitioningPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use hapax_core::LogTime;
 use parking_lot::Mutex;
@@ -39,11 +40,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Tables of one space that are merged into the next level together. Each merge writes what it meets there again, so
 /// that few large ones write less than many small ones; a read looks into the filter of each.
-const MERGED_TABLES: u8 = 8;
+const MERGED_TABLES: u8 = 16;
 
-/// With as many tables that wait to be merged, large batches go through the journal too: from 20 on its writes are
-/// slowed down, at 30 they wait.
-const WAITING_TABLES_MAX: usize = 20;
+/// Bytes of a table that a merge writes, and a sixteenth of the first level that tables are merged into.
+const TABLE_BYTES: u64 = 32 << 20;
+
+/// With as many tables that wait to be merged, large batches go through the journal too, whose writes wait from 30 on.
+const WAITING_TABLES_MAX: usize = 26;
 
 /// The fjall engine.
 pub struct FjallEngine {
@@ -115,7 +118,11 @@ impl RecordEngine for FjallEngine {
         let options = || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(self.memtable_bytes)
-                .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(MERGED_TABLES)))
+                .index_block_partitioning_policy(PartitioningPolicy::new([false, true]))
+                .filter_block_partitioning_policy(PartitioningPolicy::new([false, true]))
+                .compaction_strategy(Arc::new(
+                    Leveled::default().with_l0_threshold(MERGED_TABLES).with_table_target_size(TABLE_BYTES),
+                ))
         };
         let keyspace = guarded("open a keyspace", || {
             self.database.keyspace(name, options).map_err(|error| failed("open a keyspace", error))

@@ -32,9 +32,10 @@ struct State {
     /// Fails every write and sync while set.
     failing: bool,
     on_view: Option<Hook>,
+    on_get: Option<Hook>,
 }
 
-/// Runs after a view was taken and before its taker has it.
+/// Runs where a test wants to be.
 #[derive(Clone)]
 struct Hook(Arc<dyn Fn() + Send + Sync>);
 
@@ -100,6 +101,11 @@ impl MemoryEngine {
     /// From now on runs `hook` whenever a view was taken and before its taker has it.
     pub fn set_on_view(&self, hook: impl Fn() + Send + Sync + 'static) {
         self.state.lock().on_view = Some(Hook(Arc::new(hook)));
+    }
+
+    /// From now on runs `hook` before each look at a single row.
+    pub fn set_on_get(&self, hook: impl Fn() + Send + Sync + 'static) {
+        self.state.lock().on_get = Some(Hook(Arc::new(hook)));
     }
 
     /// Flips one bit of a stored value, as a bad disk would.
@@ -233,6 +239,10 @@ impl MemorySpace {
 
 impl EngineSpace for MemorySpace {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let hook = self.engine.state.lock().on_get.clone();
+        if let Some(Hook(hook)) = hook {
+            hook();
+        }
         let state = self.engine.state.lock();
         Ok(state.spaces.get(&self.name).and_then(|space| space.map.get(key).cloned()))
     }

@@ -61,6 +61,7 @@ pub(in crate::records) struct Pending {
     pub(in crate::records) has_records: bool,
     pub(in crate::records) has_moved: bool,
     pub(in crate::records) flush_wanted: bool,
+    pub(in crate::records) replacement_waits: bool,
     pub(in crate::records) unsynced: bool,
 }
 
@@ -73,6 +74,7 @@ impl ShardRecords {
             has_records: state.overlay.pending_bytes() > 0,
             has_moved: state.sequence > state.written.sequence,
             flush_wanted: state.flush_wanted > durable,
+            replacement_waits: self.replacing.load(Ordering::Relaxed),
             unsynced: state.written.sequence > durable,
         }
     }

@@ -49,6 +49,8 @@ pub struct ShardRecords {
     state: Mutex<State>,
     /// Locked before `state`, and for as long as a batch takes: only the writer and a replacement take it.
     side: Mutex<WriterSide>,
+    /// A replacement waits for the batch that is being written.
+    replacing: AtomicBool,
     durable: watch::Sender<Durable>,
     overfull: AtomicBool,
 }
@@ -76,6 +78,15 @@ struct Durable {
     sequence: u64,
     position: Option<LogPosition>,
     failed: Option<StoreError>,
+}
+
+/// What is known of an address without a look into the engine.
+#[derive(Clone, Debug)]
+pub enum Look {
+    /// Its record, not settled, or that there is none.
+    Known(Option<Arc<Record>>),
+    /// The engine may have a record.
+    OnDisk,
 }
 
 /// Figures of one shard.
@@ -121,6 +132,7 @@ impl ShardRecords {
             state: Mutex::new(state),
             side: Mutex::new(side),
             durable: watch::Sender::new(durable),
+            replacing: AtomicBool::new(false),
             overfull: AtomicBool::new(false),
         })
     }
@@ -144,12 +156,8 @@ impl ShardRecords {
     pub fn get(&self, address: &Address) -> Result<Option<Arc<Record>>, StoreError> {
         let (space, ticket) = {
             let mut state = self.state.lock();
-            match state.overlay.get(address) {
+            match state.look(address) {
                 Found::Known(record) => return Ok(record),
-                Found::Unknown(_) if state.presence.is_absent(address.canonical()) => {
-                    state.assert_absent(address);
-                    return Ok(None);
-                }
                 Found::Unknown(ticket) => (Arc::clone(&state.space), ticket),
             }
         };
@@ -157,6 +165,21 @@ impl ShardRecords {
         let record = Arc::new(decode_record(address.canonical(), &value)?);
         self.state.lock().overlay.fill(address, &record, ticket);
         Ok(Some(record))
+    }
+
+    /// The same without ever waiting for the engine.
+    #[must_use]
+    pub fn look(&self, address: &Address) -> Look {
+        match self.state.lock().look(address) {
+            Found::Known(record) => Look::Known(record),
+            Found::Unknown(_) => Look::OnDisk,
+        }
+    }
+
+    /// Whether only the engine can tell what it has of an address.
+    #[must_use]
+    pub fn is_cold(&self, address: &Address) -> bool {
+        matches!(self.look(address), Look::OnDisk)
     }
 
     /// Starts collecting the changes of one or more entries; nothing is visible until they are committed.
@@ -337,7 +360,9 @@ impl ShardRecords {
     /// Switches to another space, durably: what it holds must have been synced.
     pub(super) fn replace(&self, space: Arc<dyn EngineSpace>, generation: u64) -> Result<(), StoreError> {
         let loaded = State::load(&self.shared.config, space, generation)?;
+        self.replacing.store(true, Ordering::Relaxed);
         let mut side = self.side.lock();
+        self.replacing.store(false, Ordering::Relaxed);
         let switched = self.shared.switch(self.id, generation, loaded.applied.position);
         self.shared.config.fatal.check(switched)?;
         *side = WriterSide { job: None, doubtful: loaded.doubt.addresses() };
@@ -363,6 +388,16 @@ impl ShardRecords {
 }
 
 impl State {
+    /// Looks an address up in all that is in memory.
+    fn look(&mut self, address: &Address) -> Found {
+        let found = self.overlay.get(address);
+        if matches!(found, Found::Unknown(_)) && self.presence.is_absent(address.canonical()) {
+            self.assert_absent(address);
+            return Found::Known(None);
+        }
+        found
+    }
+
     /// What the filter calls absent is: tests and simulations pay for a look at each time.
     fn assert_absent(&self, address: &Address) {
         debug_assert!(
@@ -397,4 +432,33 @@ impl State {
 
 fn load_meta(value: Option<Bytes>) -> Result<AppliedMeta, StoreError> {
     value.map_or_else(|| Ok(AppliedMeta::default()), |value| Ok(decode_meta(&value, keys::META)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SimDisk;
+    use crate::records::{EngineKind, MemoryEngine, RecordStore};
+    use std::path::Path;
+
+    /// A batch rests between its rows only as long as nobody waits for its end.
+    #[test]
+    fn a_replacement_that_waits_for_a_batch_is_seen_by_the_writer() {
+        let config =
+            RecordConfig { kind: EngineKind::Memory(MemoryEngine::new()), ..RecordConfig::default() };
+        let (store, _writer) =
+            RecordStore::open(Arc::new(SimDisk::new()), Path::new("/records"), config).expect("opens");
+        let shard = store.shard(GroupId { shard: 1, replica: 1 }).expect("opens");
+        assert!(!shard.pending().replacement_waits);
+        std::thread::scope(|scope| {
+            let batch = shard.side.lock();
+            let wiped = scope.spawn(|| shard.wipe());
+            while !shard.pending().replacement_waits {
+                std::thread::yield_now();
+            }
+            drop(batch);
+            wiped.join().expect("no panic").expect("is wiped");
+        });
+        assert!(!shard.pending().replacement_waits);
+    }
 }
