@@ -97,7 +97,7 @@ impl Default for RecordConfig {
         Self {
             kind: EngineKind::Fjall,
             engine: EngineConfig::default(),
-            pending_bytes_max: 64 << 20,
+            pending_bytes_max: 96 << 20,
             cache_bytes_max: 8 << 20,
             filter_bytes_max: 16 << 20,
             learn_rows: 4_096,

@@ -199,11 +199,12 @@ impl RecordWriter {
         if closing && shard.pending().has_moved { Ok(Due::In(0)) } else { Ok(Due::No) }
     }
 
-    /// Whether somebody waits for a batch, its end or a sync, or a batch is due by its size already.
+    /// Whether somebody waits for a batch, its end or a sync, or a shard has gathered half of its next batch: whoever
+    /// rested until that is whole would have the shard overfull a moment later.
     fn hurries(&self) -> bool {
-        let (batch_bytes, _) = self.shared.config.batch();
+        let half = self.shared.config.batch().0 / 2;
         let is_due = |pending: Pending| {
-            pending.flush_wanted || pending.replacement_waits || pending.changed_bytes >= batch_bytes
+            pending.flush_wanted || pending.replacement_waits || pending.changed_bytes >= half
         };
         self.shared.closing.load(Ordering::Acquire)
             || self.open_shards().iter().any(|shard| is_due(shard.pending()))
@@ -284,4 +285,37 @@ enum Due {
     No,
     /// In so many ms.
     In(u64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::meta::AppliedMeta;
+    use crate::disk::SimDisk;
+    use crate::records::{EngineKind, MemoryEngine, RecordConfig, RecordStore};
+    use hapax_core::{Address, Key, Operation, Tenant};
+    use std::path::Path;
+
+    /// A load of a batch a second once rested its way into refusals: the writer went on at its full pace only when there
+    /// was as much waiting as a shard may have.
+    #[test]
+    fn a_writer_that_falls_behind_hurries_long_before_its_shard_is_overfull() {
+        let config = RecordConfig {
+            kind: EngineKind::Memory(MemoryEngine::new()),
+            batch_bytes: 100_000,
+            pending_bytes_max: 300_000,
+            ..RecordConfig::default()
+        };
+        let (store, writer) =
+            RecordStore::open(Arc::new(SimDisk::new()), Path::new("/records"), config).expect("opens");
+        let shard = store.shard(GroupId { shard: 1, replica: 1 }).expect("opens");
+        let (tenant, operation) = (Tenant::new("t").expect("valid"), Operation::new("o").expect("valid"));
+        let address = |n| Address::new(&tenant, &operation, &Key::new(format!("k{n}")).expect("valid"));
+        let mut changes = (0..).map(|n| shard.apply([(address(n), None)], AppliedMeta::default()));
+        let at = changes.by_ref().map(|()| shard.pending().changed_bytes).find(|_| writer.hurries());
+        assert!(at.is_some_and(|bytes| (50_000..60_000).contains(&bytes)), "{at:?}");
+        assert!(!shard.overfull());
+        let defaults = RecordConfig::default();
+        assert!(defaults.batch().0 * 5 / 2 <= defaults.pending_bytes_max, "there is room for it to catch up");
+    }
 }
