@@ -90,6 +90,7 @@ impl Inner {
                 }
             };
             *in_doubt |= !error.is_definite();
+            let error = if error.is_only_late() { met.take().unwrap_or(error) } else { error };
             tries += 1;
             let moment = pause.next(&self.env);
             if self.env.now() + moment >= until.deadline {

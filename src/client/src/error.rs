@@ -40,6 +40,11 @@ impl Error {
         }
     }
 
+    /// It says that the time was over before anything was done, and not why: what an earlier copy of the call met with does.
+    pub(crate) fn is_only_late(&self) -> bool {
+        self.definite && self.code == ErrorCode::Deadline
+    }
+
     /// The error of a call that is not tried any more. A redirect that led nowhere in time is nothing
     /// that a caller could follow: for it, the shard is unavailable.
     pub(crate) fn given_up(self) -> Self {

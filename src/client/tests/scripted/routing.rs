@@ -95,6 +95,27 @@ async fn a_call_without_time_for_another_copy_tells_what_the_last_one_met_with()
     assert_eq!(nodes_asked(&world).len(), 1, "there was time for one copy");
 }
 
+/// A copy that began right before the end was too late for the node, or was not sent at all: that is not why.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_was_only_too_late_does_not_hide_what_the_one_before_it_met_with() {
+    let world = World::new(1, 1, |_| refuse(ErrorCode::Deadline, true));
+    let client = world.default_client().await;
+    let within = client.within(Duration::from_secs(1));
+    let error = within.claim(claim("a")).await.expect_err("refused");
+    assert_eq!(
+        (error.code(), error.is_definite()),
+        (ErrorCode::Deadline, true),
+        "nothing else was met with: {error}"
+    );
+    let mut copies = 0;
+    world.script(move |_| {
+        copies += 1;
+        refuse(if copies == 1 { ErrorCode::Unavailable } else { ErrorCode::Deadline }, true)
+    });
+    let error = within.claim(claim("b")).await.expect_err("refused");
+    assert_eq!((error.code(), error.is_definite()), (ErrorCode::Unavailable, true), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_table_sent_unasked_moves_later_calls() {
     let world = World::new(2, 1, |seen| if seen.node == 0 { Act::Silence } else { Act::Reply(spent()) });
