@@ -12,8 +12,9 @@
 //! wrong guess costs time, never correctness: proposing is always right, and a read is answered
 //! only by the rule of log time under ReadIndex, else it goes back to be proposed. Where commands are ready
 //! when a read comes, the entry that takes them is its ReadIndex: it is proposed after the read came, and its
-//! quorum says who leads. On a busy shard that spares a round of messages for nearly every read. Neither the driver nor
-//! the reader waits for the disk: a call whose record is only there steps aside until it was read (`cold`).
+//! quorum says who leads. On a busy shard that spares a round of messages for nearly every read. A
+//! call whose record only the disk has steps aside until it was read (`cold`): neither the driver nor the reader waits for
+//! that. They do for pages of listings, and for the quota of a claim that shares its frame with others of its key.
 
 pub mod cold;
 pub mod driver;
